@@ -1,0 +1,108 @@
+"""From acknowledgements to events: first frame, delivery, withheld acknowledgements.
+
+One `DeliveryWatch` stands beside each customer path and sees every expert packet that leaves for
+it. It decides; the path reports.
+"""
+
+from __future__ import annotations
+
+from engine.media import codecs, limits
+from engine.media.acks import Acknowledgements
+from engine.media.first_frame import FirstFrame, Found
+from engine.media.interface import MediaKind
+from engine.media.rtp import Buffer, payload_bounds, sequence_distance, transport_sequence
+
+_RING = 1024
+_RING_MASK = _RING - 1
+
+
+class DeliveryWatch:
+    """Pure. `take_found` and `acks` hold the results, to be read after each call."""
+
+    __slots__ = ("_found", "_sent_ns", "acks", "first_frame")
+
+    def __init__(self, *, seek_first_frame: bool, ack_timeout_ns: int) -> None:
+        self.acks = Acknowledgements(ack_timeout_ns)
+        self.first_frame: FirstFrame | None = FirstFrame() if seek_first_frame else None
+        self._found: Found | None = None
+        # Instants of sending by the low bits of the outgoing sequence number, per kind.
+        self._sent_ns: dict[MediaKind, list[int]] = {kind: [0] * _RING for kind in MediaKind}
+
+    def sent(
+        self,
+        kind: MediaKind,
+        data: Buffer,
+        length: int,
+        *,
+        sequence: int,
+        timestamp: int,
+        flags: int,
+        now_ns: int,
+    ) -> None:
+        """A packet is leaving under `sequence` and `timestamp`; `flags` are a video packet's."""
+        transport = transport_sequence(data, length, codecs.TRANSPORT_CC_EXTENSION)
+        self.acks.sent(transport, now_ns)
+        self._sent_ns[kind][sequence & _RING_MASK] = now_ns
+        if self.first_frame is None:
+            return
+        if kind is MediaKind.VIDEO:
+            marker = bool(data[1] & 0x80)
+            self.first_frame.video_sent(
+                sequence, timestamp, marker, flags=flags, transport=transport, now_ns=now_ns
+            )
+            return
+        start, end = payload_bounds(data, length)
+        if start < end:
+            self.first_frame.audio_sent(sequence, transport, now_ns)
+
+    def transport_acked(self, numbers: list[int]) -> bool:
+        """Transport-wide feedback; True if it acknowledges something new."""
+        if not self.acks.transport_acked(numbers):
+            return False
+        if self.first_frame is not None:
+            self._settle(self.first_frame.transport_acked(numbers))
+        return True
+
+    def report_acked(self, kind: MediaKind, highest: int, lost: int, highest_sent: int) -> bool:
+        """A receiver report reached `highest` (16 bits); True if that is news and credible."""
+        if not 0 <= sequence_distance(highest_sent, highest) < _RING:
+            return False
+        if not self.acks.packet_acked(self._sent_ns[kind][highest & _RING_MASK]):
+            return False
+        if self.first_frame is not None:
+            self._settle(self.first_frame.report_acked(kind, highest, lost))
+        return True
+
+    def take_found(self) -> Found | None:
+        """The first frame, told once: what it was and when its last packet left."""
+        found, self._found = self._found, None
+        return found
+
+    def _settle(self, found: Found | None) -> None:
+        if found is not None:
+            self._found = found
+            self.first_frame = None
+
+
+class DeliveryPace:
+    """At most one delivery event a second per session, and the last word always gets out."""
+
+    __slots__ = ("_last_at_ns", "_pending_ns", "_reported_ns")
+
+    def __init__(self) -> None:
+        self._last_at_ns = -limits.NEVER_NS
+        self._pending_ns = 0
+        self._reported_ns = 0
+
+    def acked(self, sent_at_ns: int) -> None:
+        self._pending_ns = max(self._pending_ns, sent_at_ns)
+
+    def due(self, now_ns: int) -> int:
+        """The instant to report now, 0 for nothing."""
+        if self._pending_ns <= self._reported_ns:
+            return 0
+        if now_ns - self._last_at_ns < limits.DELIVERY_INTERVAL_NS:
+            return 0
+        self._last_at_ns = now_ns
+        self._reported_ns = self._pending_ns
+        return self._reported_ns
