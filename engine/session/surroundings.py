@@ -1,0 +1,98 @@
+"""What a session changes around it: badge, presence, wallets, and others who draw on the same
+money.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from engine.errors import Unavailable
+from engine.metering import signals as s
+from engine.metering.ledger import AccountKind, Ledger
+from engine.session import effects as e
+from engine.session.grants import Grant
+from engine.session.ports import PresenceView
+from engine.session.registry import Registry
+from engine.session.runtime import Runtime
+from engine.session.telling import Teller, members
+from engine.signaling.messages import CallPending, WalletUpdated
+from engine.store.database import Store
+
+
+class Surroundings:
+    """`post` hands a session a fact."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ledger: Ledger,
+        registry: Registry,
+        teller: Teller,
+        post: Callable[[Runtime, s.Wallet], None],
+    ) -> None:
+        self.presence: PresenceView | None = None
+        self._store = store
+        self._ledger = ledger
+        self._registry = registry
+        self._teller = teller
+        self._post = post
+
+    async def changed(self, rt: Runtime, effect: e.Effect) -> None:
+        """An effect of this session is in the store and its parties were told."""
+        grant = rt.grant
+        if isinstance(effect, e.Rang | e.Answered | e.Ended):
+            told = members(CallPending(len(self._registry.ringing_at(grant.expert_id))))
+            await self._teller.to_user(grant.expert_id, "call.pending", told)
+        if isinstance(effect, e.Answered | e.Ended) and self.presence is not None:
+            await self.presence.refresh(grant.expert_id)
+        if isinstance(effect, s.PlaceHold | e.Ended) and rt.machine.meter is not None:
+            await self._money_moved(rt, ended=isinstance(effect, e.Ended))
+
+    async def _money_moved(self, rt: Runtime, *, ended: bool) -> None:
+        currency = rt.grant.tariff.currency
+        try:
+            if ended:
+                await self.tell_wallets((rt.grant.customer_id, rt.grant.expert_id), currency)
+            await self.wallet_news(rt.grant.customer_id, currency, but=rt)
+        except Unavailable:
+            pass  # a statement nobody gets now; the next change brings a fresh one
+
+    async def taken_over(self, rt: Runtime) -> None:
+        """Another node's session goes on here: its expert is busy here now."""
+        if self.presence is not None:
+            await self.presence.refresh(rt.grant.expert_id)
+
+    async def settled_for(self, grant: Grant) -> None:
+        """Money of this order came free without a session that runs here."""
+        await self.tell_wallets((grant.customer_id, grant.expert_id), grant.tariff.currency)
+
+    async def tell_wallets(self, user_ids: Iterable[str], currency: str) -> None:
+        """`wallet.updated` to every device of these users."""
+        told: dict[str, WalletUpdated] = {}
+        async with self._store.reading() as tx:
+            for user_id in user_ids:
+                wallet = await self._ledger.wallet(tx, user_id, currency)
+                earned = await self._ledger.balance(tx, AccountKind.EARNINGS, user_id, currency)
+                told[user_id] = WalletUpdated(
+                    currency, wallet.available_minor, wallet.held_minor, earned
+                )
+        for user_id, updated in told.items():
+            await self._teller.to_user(user_id, "wallet.updated", members(updated))
+
+    async def wallet_news(self, user_id: str, currency: str, but: Runtime | None = None) -> None:
+        """What the wallet has now, to every live session that draws on it."""
+        drawing = [
+            rt
+            for rt in self._registry.live_of(user_id)
+            if rt is not but
+            and rt.grant.customer_id == user_id
+            and rt.grant.tariff.currency == currency
+        ]
+        if not drawing:
+            return
+        async with self._store.reading() as tx:
+            wallet = await self._ledger.wallet(tx, user_id, currency)
+        sharers = self._registry.sharers(user_id, currency)
+        for rt in drawing:
+            self._post(rt, s.Wallet(wallet.available_minor, sharers))
