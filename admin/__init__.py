@@ -1,0 +1,1 @@
+"""The marketplace around the engine: accounts, listings, orders, wallet, receipts, staff pages."""

@@ -1,0 +1,1 @@
+"""What experts offer, and how callable they are right now."""

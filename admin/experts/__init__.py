@@ -1,0 +1,1 @@
+"""Experts: profile, availability, rating."""

@@ -1,0 +1,1 @@
+"""How the REST surface speaks HTTP: routes, bodies, problems, idempotency, limits, OpenAPI."""

@@ -1,0 +1,1 @@
+"""What a client needs for calls: ICE servers, engine tokens, sessions, messages."""

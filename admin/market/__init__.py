@@ -1,0 +1,1 @@
+"""What every part of the marketplace shares: terms, changes of state, timers."""

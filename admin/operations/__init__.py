@@ -1,0 +1,1 @@
+"""Health, metrics and the machine-readable description of the surface."""

@@ -1,0 +1,1 @@
+"""Orders of live consultations: states, money on hold, and what parties see of them."""

@@ -1,0 +1,1 @@
+"""Money from outside: top-ups through payment providers and their webhooks."""

@@ -1,0 +1,1 @@
+"""Earnings to experts' banks: asked for, approved, sent, arrived or returned."""

@@ -1,0 +1,1 @@
+"""Receipts: what was paid for, from the ledger, and what happened, from the session's events."""

@@ -1,0 +1,1 @@
+"""/admin: pages for the platform's staff."""
