@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of the readers in Python, with kept corpora."""

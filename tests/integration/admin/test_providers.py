@@ -1,0 +1,206 @@
+"""Stripe and iyzico, by their own libraries, against servers that speak their APIs."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from admin.payments.iyzico_provider import IyzicoProvider
+from admin.payments.provider import NewPayment, Payer, PaymentEvent
+from admin.payments.stripe_provider import StripeProvider
+from engine.errors import BadInput, Unauthorized, Unavailable
+from tests.integration.admin.conftest import CUSTOMER, World
+from tests.support.payment_servers import PlainConnections, Server, serving
+
+PAYER = Payer("usr_1", "Ada Lovelace", "ada@example.org", "192.0.2.7")
+PAYMENT = NewPayment("pay_1", PAYER, "EUR", 2_550, "https://market.example/?top_up=pay_1")
+WEBHOOK_SECRET = "whsec_of_these_tests"
+TOKEN = "3f1c2a9e-77aa-4c1e-9d0e-aa11bb22cc33"
+INITIALIZE = "/payment/iyzipos/checkoutform/initialize/ecom"
+DETAIL = "/payment/iyzipos/checkoutform/auth/ecom/detail"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with serving() as running:
+        yield running
+
+
+@pytest.fixture
+async def stripe(server: Server) -> AsyncIterator[StripeProvider]:
+    provider = StripeProvider(
+        secret_key="sk_test_1", webhook_secret=WEBHOOK_SECRET, api_base=server.url
+    )
+    yield provider
+    await provider.close()
+
+
+@pytest.fixture
+def iyzico(server: Server) -> IyzicoProvider:
+    return IyzicoProvider(
+        api_key="key",
+        secret_key="secret",
+        public_url="https://market.example",
+        host=server.url.removeprefix("http://"),
+        connections=PlainConnections(),
+    )
+
+
+def stripe_event(
+    type_: str, session: dict[str, Any], at_s: float = 0
+) -> tuple[dict[str, str], bytes]:
+    """A webhook as Stripe signs it."""
+    body = json.dumps({"id": "evt_1", "type": type_, "data": {"object": session}}).encode()
+    timestamp = int(at_s or time.time())
+    signed = hmac.new(WEBHOOK_SECRET.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
+    return {"Stripe-Signature": f"t={timestamp},v1={signed.hexdigest()}"}, body
+
+
+SESSION = {"id": "cs_1", "amount_total": 2_550, "currency": "eur", "payment_status": "paid"}
+
+
+async def test_stripe_makes_a_checkout_of_exactly_the_amount(
+    stripe: StripeProvider, server: Server
+) -> None:
+    page = "https://checkout.stripe.test/cs_1"
+    server.answers["/v1/checkout/sessions"] = (
+        200,
+        {"id": "cs_1", "object": "checkout.session", "url": page},
+    )
+    known = await stripe.create(PAYMENT)
+    assert (known.ref, known.checkout_url) == ("cs_1", page)
+    ((_, headers, body),) = server.asked
+    asked = {name: values[0] for name, values in parse_qs(body).items()}
+    assert asked["line_items[0][price_data][unit_amount]"] == "2550"
+    assert asked["line_items[0][price_data][currency]"] == "eur"
+    assert asked["client_reference_id"] == "pay_1"
+    assert headers["Idempotency-Key"] == "pay_1"
+    assert headers["Authorization"] == "Bearer sk_test_1"
+
+
+async def test_stripe_refusing_or_failing_is_told_as_unavailable(
+    stripe: StripeProvider, server: Server
+) -> None:
+    server.answers["/v1/checkout/sessions"] = (402, {"error": {"message": "no", "type": "card"}})
+    with pytest.raises(Unavailable) as refusal:
+        await stripe.create(PAYMENT)
+    assert refusal.value.code == "payment_provider_unavailable"
+
+
+@pytest.mark.parametrize(
+    ("type_", "session", "outcome"),
+    [
+        ("checkout.session.completed", SESSION, "succeeded"),
+        ("checkout.session.completed", SESSION | {"payment_status": "unpaid"}, None),
+        ("checkout.session.async_payment_succeeded", SESSION, "succeeded"),
+        ("checkout.session.async_payment_failed", SESSION, "failed"),
+        ("checkout.session.expired", SESSION, "expired"),
+        ("invoice.paid", {"id": "in_1"}, None),
+    ],
+)
+async def test_stripes_webhooks_are_understood(
+    stripe: StripeProvider, type_: str, session: dict[str, Any], outcome: Any
+) -> None:
+    event = await stripe.receive(*stripe_event(type_, session))
+    wanted = outcome and PaymentEvent("cs_1", outcome, "EUR", 2_550)
+    assert event == wanted
+
+
+async def test_only_stripe_signs_for_stripe(stripe: StripeProvider) -> None:
+    headers, body = stripe_event("checkout.session.completed", SESSION)
+    late = stripe_event("checkout.session.completed", SESSION, at_s=time.time() - 600)
+    for forged in (
+        ({}, body),
+        (headers, body + b" "),
+        ({"Stripe-Signature": "t=now,v1=zz"}, body),
+        late,
+    ):
+        with pytest.raises(Unauthorized) as refusal:
+            await stripe.receive(*forged)
+        assert refusal.value.code == "bad_signature"
+
+
+async def test_iyzico_makes_a_checkout_of_exactly_the_amount(
+    iyzico: IyzicoProvider, server: Server
+) -> None:
+    page = f"https://sandbox-cpp.iyzipay.test?token={TOKEN}"
+    server.answers[INITIALIZE] = (
+        200,
+        {"status": "success", "token": TOKEN, "paymentPageUrl": page},
+    )
+    known = await iyzico.create(PAYMENT)
+    assert (known.ref, known.checkout_url) == (TOKEN, page)
+    ((_, headers, body),) = server.asked
+    asked = json.loads(body)
+    assert (asked["price"], asked["paidPrice"], asked["currency"]) == ("25.5", "25.5", "EUR")
+    assert asked["callbackUrl"] == "https://market.example/api/v1/payments/iyzico/webhook"
+    assert asked["buyer"]["surname"] == "Lovelace"
+    assert headers["Authorization"].startswith("IYZWSv2 ")
+
+
+@pytest.mark.parametrize(("said", "outcome"), [("SUCCESS", "succeeded"), ("FAILURE", "failed")])
+async def test_iyzico_is_asked_what_a_token_stands_for(
+    iyzico: IyzicoProvider, server: Server, said: str, outcome: Any
+) -> None:
+    detail = {"paymentStatus": said, "currency": "EUR", "price": 25.5, "basketId": "pay_1"}
+    server.answers[DETAIL] = (200, {"status": "success", **detail})
+    event = PaymentEvent(TOKEN, outcome, "EUR", 2_550)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert await iyzico.receive(form, f"token={TOKEN}".encode()) == event
+    notice = {"Content-Type": "application/json"}
+    assert await iyzico.receive(notice, json.dumps({"token": TOKEN}).encode()) == event
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"token=", b"token=<script>", b"\xff", b"token=" + b"a" * 400, b"other=1"]
+)
+async def test_iyzico_is_not_asked_about_nonsense(
+    iyzico: IyzicoProvider, server: Server, body: bytes
+) -> None:
+    with pytest.raises(BadInput):
+        await iyzico.receive({"Content-Type": "application/x-www-form-urlencoded"}, body)
+    assert server.asked == []
+
+
+async def test_a_token_that_iyzico_does_not_know_is_refused(
+    iyzico: IyzicoProvider, server: Server
+) -> None:
+    server.answers[DETAIL] = (200, {"status": "failure", "errorMessage": "token not found"})
+    with pytest.raises(BadInput):
+        await iyzico.receive({}, f"token={TOKEN}".encode())
+
+
+async def test_iyzico_out_of_reach_is_told_as_unavailable(iyzico: IyzicoProvider) -> None:
+    iyzico._options["base_url"] = "127.0.0.1:1"
+    with pytest.raises(Unavailable):
+        await iyzico.create(PAYMENT)
+
+
+async def test_B58_a_payer_comes_back_from_iyzico_with_the_money_booked(
+    world: World, iyzico: IyzicoProvider, server: Server
+) -> None:
+    providers = world.deps.providers
+    assert isinstance(providers, dict)
+    providers.clear()
+    providers[iyzico.name] = iyzico
+    server.answers[INITIALIZE] = (
+        200,
+        {"status": "success", "token": TOKEN, "paymentPageUrl": "https://pay.example/"},
+    )
+    customer = await world.sign_in(CUSTOMER)
+    status, top_up = await customer.post("/wallet/top-ups", {"amount_minor": 2_550})
+    assert (status, top_up["checkout_url"]) == (201, "https://pay.example/")
+    detail = {"paymentStatus": "SUCCESS", "currency": "EUR", "price": "25.50"}
+    server.answers[DETAIL] = (200, {"status": "success", "basketId": top_up["id"], **detail})
+    url = "/api/v1/payments/iyzico/webhook"
+    for _ in range(2):
+        async with world.client.post(url, data={"token": TOKEN}, allow_redirects=False) as answer:
+            assert (answer.status, answer.headers["Location"]) == (303, "http://talktime.test/")
+    assert await customer.wallet() == (22_550, 0)

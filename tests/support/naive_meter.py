@@ -1,0 +1,85 @@
+"""An independent meter to compare with: it looks at every tenth of a second in turn and shares no
+code with `engine.metering`. Times are whole tenths since the clock started.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+PAUSE = 30
+WINDOW = 300
+
+
+@dataclass(frozen=True)
+class Outcome:
+    served: int
+    blocks: int
+    total: int
+    fee: int
+
+
+@dataclass(frozen=True)
+class NaiveMeter:
+    price: int
+    per_s: int
+    block_s: int
+    bps: int
+    grace_s: int
+    funds: int
+    topups: dict[int, int]
+
+    def due(self, blocks: int) -> int:
+        return int(Fraction(self.price, self.per_s) * self.block_s * blocks)
+
+    def blocks_for(self, money: int) -> int:
+        blocks = 0
+        while self.due(blocks + 1) <= money:
+            blocks += 1
+        return blocks
+
+    def settle(self, served: int) -> Outcome:
+        if self.grace_s > 0 and served <= self.grace_s * 10:
+            return Outcome(served, 0, 0, 0)
+        blocks = 0
+        while blocks * self.block_s * 10 < served:
+            blocks += 1
+        total = self.due(blocks)
+        return Outcome(served, blocks, total, int(Fraction(total * self.bps, 10_000)))
+
+    def media(self, acks: set[int], end: int) -> Outcome:
+        """Frames acknowledged at these instants, a hangup at `end`."""
+        base = last = 0
+        money = self.funds
+        paid = self.blocks_for(money) * self.block_s * 10
+        for now in range(end + 1):
+            if now - last > WINDOW:
+                return self.settle(base)
+            if now in acks:
+                base += now - last if now - last < PAUSE else 0
+                last = now
+            served = base + (now - last if now - last < PAUSE else 0)
+            if served >= paid:
+                return self.settle(paid)
+            if now in self.topups:
+                money += self.topups[now]
+                paid = self.blocks_for(money) * self.block_s * 10
+        return self.settle(served)
+
+    def text(self, toggles: set[int], end: int) -> Outcome:
+        """Both connected at first; each toggle takes the connection away or brings it back."""
+        served = 0
+        up = True
+        money = self.funds
+        paid = self.blocks_for(money) * self.block_s * 10
+        for now in range(end + 1):
+            if served >= paid:
+                return self.settle(paid)
+            if now in self.topups:
+                money += self.topups[now]
+                paid = self.blocks_for(money) * self.block_s * 10
+            if now in toggles:
+                up = not up
+            if now < end:
+                served += up
+        return self.settle(served)

@@ -1,0 +1,65 @@
+"""Stores for tests: `store` is a migrated SQLite file, `postgres_store` a real PostgreSQL database,
+`any_store` runs the test on both."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from engine.clock import SystemClock
+from engine.store import migrate
+from engine.store.database import Store
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file: migrate once, copy per test."""
+    path = tmp_path_factory.mktemp("store") / "template.db"
+    migrate.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """The URL of a fresh, migrated SQLite store."""
+    path = tmp_path / "store.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+async def store(sqlite_url: str) -> AsyncIterator[Store]:
+    opened = Store(sqlite_url, SystemClock())
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def postgres_store(postgres_url: str) -> AsyncIterator[Store]:
+    opened = Store(postgres_url, SystemClock())
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)],
+)
+def any_store_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+async def any_store(any_store_url: str) -> AsyncIterator[Store]:
+    opened = Store(any_store_url, SystemClock())
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def open_store(any_store_url: str) -> Callable[[], Store]:
+    """Another `Store` on the database of `any_store`, as a second process would open it."""
+    return lambda: Store(any_store_url, SystemClock())
