@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(RulesReport(path), "rules-report")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browsers starve each other of processor time, so one process runs all their tests.
 
@@ -39,3 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
         if item.nodeid.startswith(REAL_TIME) and not item.nodeid.startswith(VIRTUAL_TIME):
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """A library that made this a real-time thread would let the tests' own processes starve all."""
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER, f"a real-time thread since {item.nodeid}"

@@ -25,7 +25,8 @@ from loadtests.media.child import NotHere
 from loadtests.media.janus import janus
 from loadtests.media.namespace import enter
 from loadtests.media.quality_call import BOTH, PUBLISHER, VIEWER, Call, engine_call, janus_call
-from tests.support.media_browser import EXECUTABLE, chromium
+from tests.support import browser as real_browser
+from tests.support.media_browser import chromium
 
 LOSSES: Final = (0.02, 0.05, 0.10)
 # The same state to begin from: the browser aims at 1.7 Mbit/s at most for this picture, and how
@@ -246,7 +247,7 @@ def closing(found: dict[str, dict[str, Quality | None] | str]) -> str:
 
 
 def main() -> int:
-    if EXECUTABLE is None:
+    if real_browser.chromium() is None:
         sys.stderr.write("bench-quality: Chromium is not installed\n")
         return 1
     host = enter("loadtests.media.quality")

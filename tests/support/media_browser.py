@@ -8,21 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
-EXECUTABLE = shutil.which("chromium") or shutil.which("chromium-browser")
-_FLAGS = [
-    "--no-sandbox",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--allow-loopback-in-peer-connection",
-    "--autoplay-policy=no-user-gesture-required",
-    "--disable-features=WebRtcHideLocalIpsWithMdns",
-]
+from tests.support.browser import launched, require_chromium
+
 _PAGE = """<!doctype html><title>party</title><video id=view autoplay playsinline muted></video>
 <script>
 const pc = new RTCPeerConnection();
@@ -161,9 +153,6 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 @contextlib.asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=EXECUTABLE, args=_FLAGS)
-        try:
-            yield browser
-        finally:
-            await browser.close()
+    path = require_chromium()
+    async with launched(path, "--disable-features=WebRtcHideLocalIpsWithMdns") as browser:
+        yield browser

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fractions
 import functools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import av
@@ -31,6 +32,13 @@ Encoded = list[tuple[bytes, bool]]
 @functools.cache
 def picture(codec: str, frames: int = 2 * FPS) -> Encoded:
     """A moving gradient, 160 by 120, one keyframe at its beginning: bytes and whether it is one."""
+    # For root the AV1 encoder makes the thread that opens it a real-time one, and with it every
+    # process that this thread starts later: two of those that spin stop a machine of two cores.
+    with ThreadPoolExecutor(max_workers=1) as encoder:
+        return encoder.submit(_encoded, codec, frames).result()
+
+
+def _encoded(codec: str, frames: int) -> Encoded:
     name, options = _ENCODERS[codec]
     encoder = av.CodecContext.create(name, "w")
     assert isinstance(encoder, av.VideoCodecContext)

@@ -11,15 +11,12 @@ import pytest
 
 from engine.media.interface import FirstFrame, LegConnected, LegLost, Role
 from engine.media.worker import WorkerConfig
-from tests.support.media_browser import EXECUTABLE, BrowserParty, chromium, open_party
+from tests.support.media_browser import BrowserParty, chromium, open_party
 from tests.support.media_call import SESSION, Call, WorkerFactory, call_on, worker_factory
 from tests.support.media_shim import drop_some
 from tests.support.media_trouble import Fate, HandshakeTrouble
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium here"),
-]
+pytestmark = pytest.mark.browser
 BOTH = ("audio", "video")
 
 

@@ -15,14 +15,11 @@ import pytest
 from engine.media.interface import LegConnected, Role
 from engine.media.worker import WorkerConfig, new_worker
 from tests.integration.media.test_browser import BOTH, Pages, until
-from tests.support.media_browser import EXECUTABLE, BrowserParty, chromium, open_party
+from tests.support.media_browser import BrowserParty, chromium, open_party
 from tests.support.media_call import SESSION, call_on
 from tests.support.media_peer import eventually
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium here"),
-]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(params=["python", "native"])
