@@ -139,7 +139,7 @@ async def test_C16_a_reload_comes_back_to_the_same_call_without_a_second_charge(
     assert await available_minor(app) == before - 1_200
 
 
-async def test_T35_a_chat_starts_to_count_with_the_customers_second_message(
+async def test_T34_T35_an_answered_chat_opens_and_counts_from_the_second_message(
     app: RunningApp, customer: Tab, expert: Tab
 ) -> None:
     listing = await app.add_listing()

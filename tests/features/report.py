@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+_GROUP = re.compile(r"@\w+$")
+"""What the test runner appends to the names of tests that one process runs."""
 _NAMED = re.compile(r"^test_((?:[MTPC]\d{1,2}_)+)")
 
 
@@ -31,13 +33,13 @@ class RulesReport:
         self._outcomes: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        test = report.nodeid.partition("[")[0]
-        if not rules_of(test):
+        nodeid = _GROUP.sub("", report.nodeid)
+        if not rules_of(nodeid.partition("[")[0]):
             return
         if report.failed:
-            self._outcomes[report.nodeid] = "failed"
+            self._outcomes[nodeid] = "failed"
         elif report.when == "call":
-            self._outcomes[report.nodeid] = report.outcome
+            self._outcomes[nodeid] = report.outcome
 
     def pytest_sessionfinish(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,6 @@ async def test_T60_T62_the_expert_starts_delivers_and_says_that_it_is_done(
         assert (answer.status, await answer.read()) == (200, b"%PDF")
     _, talk = await market.customer.get(f"/conversations/{seen['conversation_id']}/messages")
     assert [one["kind"] for one in talk["items"]] == ["delivery", "delivery"]
-    assert (await market.told(market.customer))[-1] == "order.delivered"  # T70
 
 
 async def test_T62_K32_what_is_no_delivery_is_refused(market: Market) -> None:
@@ -87,6 +86,17 @@ async def test_T62_K32_what_is_no_delivery_is_refused(market: Market) -> None:
     await market.do(expert, order_id, "deliveries", body, status=201)
     await market.do(expert, order_id, "deliver")
     assert await market.refused(expert, order_id, "deliveries", body) == (409, "order_delivered")
+
+
+@pytest.mark.parametrize(("choice", "state"), [("accept", "completed"), ("return", "open")])
+async def test_T70_told_of_the_completion_the_customer_accepts_or_returns(
+    market: Market, choice: str, state: str
+) -> None:
+    order_id = await market.delivered()
+    assert (await market.told(market.customer))[-1] == "order.delivered"
+    offered = (await market.see(market.customer, order_id))["actions"]
+    assert {"accept", "return"} <= set(offered)
+    assert (await market.do(market.customer, order_id, choice, {}))["state"] == state
 
 
 async def test_T63_returned_work_is_delivered_anew(market: Market) -> None:
@@ -132,7 +142,7 @@ async def test_T64_T71_P14_P15_P16_acceptance_pays_the_expert_less_the_commissio
         assert await tx.scalar(query) == 1
 
 
-async def test_T61_T69_a_refusal_returns_everything_and_weighs_on_the_rating(
+async def test_T61_T69_C29_a_refusal_returns_everything_and_weighs_on_the_rating(
     market: Market,
 ) -> None:
     order_id = await market.work(3_333)
