@@ -28,7 +28,7 @@ from engine.store.database import Store
 from engine.telemetry import configure_logging
 from tests.bank import scripts
 from tests.bank.evidence import Notebook
-from tests.bank.world import POLICY, SETTINGS
+from tests.bank.world import POLICY, SETTINGS, TERMS
 from tests.support.fake_media import FakeMediaWorker
 
 NOT_STARTED = 3
@@ -108,7 +108,9 @@ class Engine:
         self.sessions.connect(outbound, Presence())
         # As much of the admin's dependencies as orders use.
         self.admin: Any = SimpleNamespace(
-            clock=self.clock, ledger=self.ledger, settings=SimpleNamespace(policy=POLICY)
+            clock=self.clock,
+            ledger=self.ledger,
+            settings=SimpleNamespace(policy=POLICY, preset=SimpleNamespace(terms=TERMS)),
         )
         self.run = order.run
         self.played: set[str] = set()

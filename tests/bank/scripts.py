@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from admin.accounts.people import find_active
+from admin.market.actors import Actor
+from admin.market.transitions import transition
 from admin.orders import service as orders
-from admin.orders.states import OrderAction
+from admin.orders.machine import order_of
 from engine.errors import TalktimeError
 from engine.store import tables as t
 from tests.bank.calls import Call
@@ -81,9 +83,9 @@ async def _finish_order(engine: Engine) -> None:
     order = await _any_order(engine)
     if order is None:
         return
-    action = engine.random.choice(list(OrderAction)[1:])
+    action = engine.random.choice(["cancel", "close"])
     async with engine.store.transaction() as tx:
-        await orders.finish(engine.admin, tx, order.customer_id, order.id, action)
+        await transition(engine.admin, tx, order_of(order.id), action, Actor(order.customer_id))
     engine.notebook.note("order_finished", order=order.id)
 
 

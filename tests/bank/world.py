@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
+from admin.market.terms import Terms
 from engine.metering.policy import Policy
 from engine.metering.tariff import Tariff
 from engine.session.ports import SessionSettings
@@ -59,6 +60,8 @@ POLICY: Final = Policy(
     hold_slice_seconds=3,
 )
 
+TERMS: Final = Terms(commission_bps=POLICY.commission_bps)
+
 SETTINGS: Final = SessionSettings(
     invites_per_s=1_000,
     invite_burst=1_000,
@@ -96,6 +99,7 @@ def _user(user_id: str, roles: list[str]) -> dict[str, Any]:
         "email": f"{user_id}@example.com",
         "display_name": user_id,
         "password_hash": "-",
+        "email_verified_at_ms": 1,
         "roles": roles,
         "created_at_ms": 0,
     }

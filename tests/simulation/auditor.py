@@ -231,7 +231,11 @@ class Auditor:
         run = talk.run
         _, elapsed, last_ns = self._naive(talk, run, started, end_ns)
         block_ns = talk.order.tariff.block_seconds * NS_PER_S
-        spent = elapsed % block_ns == 0 and elapsed == self.watch.funded_ns(talk)
+        funded = {self.watch.funded_ns(talk)}
+        if self.world.plan.has_any(STORE_FAULTS):  # the answer to a hold may come after the cutoff
+            late_minor = self.watch.untouched(talk)
+            funded.add(self.watch.funded_ns(talk, without_minor=late_minor))
+        spent = elapsed % block_ns == 0 and elapsed in funded
         silent = not talk.text and end_ns == last_ns + WINDOW_NS + 1
         idle = talk.text and self._idle(talk, end_ns)
         away = talk.text and self._away(run, end_ns)

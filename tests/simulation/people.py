@@ -8,7 +8,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from admin.orders.states import OrderAction
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.errors import TalktimeError
 from engine.media.interface import AcksWithheld, Delivery, FirstFrame, MediaEvent, MediaKind, Role
@@ -48,7 +47,7 @@ class Couple:
 
     async def _new_order(self) -> None:
         if self.order is not None:
-            action = self.dice.choice([OrderAction.CANCEL, OrderAction.CLOSE])
+            action = self.dice.choice(["cancel", "close"])
             await self.world.finish(self.order, action)
         expert = self.dice.choice(self.experts)
         self.order = await self.world.order(self.customer, expert, self.dice)

@@ -187,7 +187,7 @@ def what_waits_to_be_handled_overtaken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Runtime, "known_until_ns", lambda self, now_ns: now_ns)
 
 
-@planted((1, 9, 17), "served_unpaid")
+@planted(range(1, 41, 8), "served_unpaid")
 def no_watchdog_in_the_media_worker(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FakeMediaWorker, "set_cutoff", lambda self, session_id, cutoff_at_ns: None)
 

@@ -218,11 +218,22 @@ class Watch:
         money: int = own + prepaid - spent
         return money
 
-    def funded_ns(self, talk: Talk) -> int:
-        """How much service that money pays for."""
+    def untouched(self, talk: Talk) -> int:
+        """The session's own holds of which nothing was taken."""
+        ((amount,),) = self.rows(
+            "SELECT COALESCE(SUM(amount_minor), 0) FROM holds "
+            "WHERE session_id = ? AND state = 'resolved' AND released_minor = amount_minor",
+            talk.id,
+        )
+        money: int = amount
+        return money
+
+    def funded_ns(self, talk: Talk, *, without_minor: int = 0) -> int:
+        """How much service that money pays for, or would without some of it."""
         tariff = talk.order.tariff
+        money = self.funds(talk) - without_minor
         blocks = naive.affordable(
-            tariff.price_minor, tariff.per_seconds, tariff.block_seconds, self.funds(talk)
+            tariff.price_minor, tariff.per_seconds, tariff.block_seconds, money
         )
         return blocks * tariff.block_seconds * naive.SECOND
 

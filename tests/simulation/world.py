@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from admin.market.actors import Actor
+from admin.market.transitions import transition
 from admin.orders import service as orders
-from admin.orders.states import OrderAction
+from admin.orders.machine import order_of
 from engine.clock import NS_PER_S
 from engine.errors import TalktimeError, Unavailable
 from engine.ids import new_id
@@ -238,15 +240,17 @@ class World:
 
     async def _pay(self, tx: Any, order: Order) -> bool:
         try:
-            return await orders.pay(self.deps, tx, order.customer, order.id) is None
+            await orders.pay(self.deps, tx, order.customer, order.id)
+            return True
         except TalktimeError as refusal:
             return refusal.code == "already_paid"
 
-    async def finish(self, order: Order, action: OrderAction) -> bool:
+    async def finish(self, order: Order, action: str) -> bool:
         """Whether the customer could close or cancel it."""
         try:
             async with self.office.transaction() as tx:
-                await orders.finish(self.deps, tx, order.customer, order.id, action)
+                customer = Actor(order.customer)
+                await transition(self.deps, tx, order_of(order.id), action, customer)
         except TalktimeError as refusal:
             self.trace("office", f"{action} of {order.id[-6:]}: {refusal.code}")
             return False
