@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 
 from aiohttp import web
@@ -98,13 +98,16 @@ def _add_operations(
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", Readiness(deps).readyz)
     app.router.add_get("/metrics", metrics.page)
-    app.router.add_get("/openapi.json", _serve(openapi.build(routes, version("talktime"))))
-    app.router.add_get("/events.json", _serve(deps.events_document))
+    app.router.add_get("/openapi.json", _serve(lambda: openapi.build(routes, version("talktime"))))
+    app.router.add_get("/events.json", _serve(lambda: deps.events_document))
 
 
-def _serve(content: object) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _serve(build: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A document that is made when it is first asked for: it takes longer than all of a start."""
+    made = cache(build)
+
     async def handler(_request: web.Request) -> web.Response:
-        return document(content)
+        return document(made())
 
     return handler
 

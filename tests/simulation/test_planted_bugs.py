@@ -182,7 +182,7 @@ def a_hangup_stamped_when_it_is_handled(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Conductor, "fact", stamped_now)
 
 
-@planted(range(33, 97, 8), "served_unpaid", "overcharged", "hangup_late")  # of a slow store
+@planted(range(33, 97, 8), "served_unpaid", "overcharged", "hangup_late", "end")  # of a slow store
 def what_waits_to_be_handled_overtaken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Runtime, "known_until_ns", lambda self, now_ns: now_ns)
 
