@@ -47,8 +47,8 @@ export const w = {
   nav: {
     label: "Main",
     browse: "Browse",
-    orders: "My orders",
-    sales: "My sales",
+    orders: "Orders",
+    sales: "Sales",
     requests: "Requests",
     desk: "Desk",
     inbox: "Inbox",
@@ -92,7 +92,6 @@ export const w = {
     expert: "Expert",
     price: "Price",
     delivery: "Delivery",
-    rating: "Rating of the service",
     expertRating: "Rating of the expert",
     orders: "Orders so far",
     completed: "Orders completed",
