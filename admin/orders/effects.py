@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import sqlalchemy as sa
 
 from admin.experts.rating import recompute
@@ -130,5 +132,7 @@ def next_due(step: Step) -> int | None:
 
 
 def wallet_changed(step: Step) -> None:
+    """Both parties see their figures move: what one pays or gets back, the other earns or loses."""
     row, deps = step.row, step.deps
-    step.after.append(lambda: announce(deps, row.customer_id, row.currency))
+    for user_id in (row.customer_id, row.expert_id):
+        step.after.append(partial(announce, deps, user_id, row.currency))

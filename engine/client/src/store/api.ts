@@ -3,6 +3,7 @@ import { Api } from "../page/api";
 import type { Page } from "../page/rest";
 import type {
   Availability,
+  Case,
   Category,
   Conversation,
   Expert,
@@ -61,7 +62,7 @@ export class StoreApi extends Api {
   orderFiles = (id: string) =>
     this.request<{ files: FileView[]; links: string[] }>("GET", `/orders/${part(id)}/files`);
   act = (id: string, action: string, body: object = {}) =>
-    this.request<OrderDetail>("POST", `/orders/${part(id)}/${action.replaceAll("_", "-")}`, body);
+    this.request<OrderDetail>("POST", `/orders/${part(id)}/${action}`, body);
   require = (id: string, requirements: string) =>
     this.request<OrderDetail>("PUT", `/orders/${part(id)}/requirements`, { requirements });
   deliverPart = (id: string, text: string, files: string[]) =>
@@ -82,6 +83,9 @@ export class StoreApi extends Api {
       { body, files },
     );
   read = (id: string, seq: number) => this.request("POST", `/conversations/${part(id)}/read`, { seq });
+
+  caseDetail = (id: string) => this.request<Case>("GET", `/cases/${part(id)}`);
+  withdrawCase = (id: string) => this.request<Case>("POST", `/cases/${part(id)}/withdraw`, {});
 
   requests = (role: string) => this.request<Page<WorkRequest>>("GET", `/requests${query({ role })}`);
   workRequest = (id: string) => this.request<WorkRequest>("GET", `/requests/${part(id)}`);

@@ -55,7 +55,6 @@ function table(store: Store, scope: Scope, listings: Listing[]): HTMLElement {
         ),
         row(w.compare.price, prices),
         row(w.compare.delivery, ({ delivery_days }) => (delivery_days ? w.days(delivery_days) : "–")),
-        row(w.compare.rating, ({ rating }) => stars(rating)),
         row(w.compare.expertRating, ({ expert }) => stars(expert.rating, expert.review_count)),
         row(w.compare.orders, ({ order_count }) => order_count),
         row(w.compare.completed, ({ expert }) => expert.completed_orders),

@@ -55,16 +55,7 @@ export function about(store: Store, expert: Expert): HTMLElement {
     part(w.expert.about, expert.about),
     part(w.expert.education, expert.education),
     part(w.expert.experience, expert.experience),
-    h(
-      "div",
-      {},
-      h("h3", {}, w.expert.skills),
-      h(
-        "p",
-        { class: "chips" },
-        ...expert.skills.map((skill) => h("span", { class: "chip", dir: "auto" }, skill)),
-      ),
-    ),
+    expert.skills.length > 0 ? skills(expert) : null,
     h(
       "dl",
       { class: "facts facts-row" },
@@ -84,6 +75,11 @@ export function about(store: Store, expert: Expert): HTMLElement {
       h("p", { class: "muted small" }, w.expert.zone(availability.timezone)),
     ),
   );
+}
+
+function skills(expert: Expert): HTMLElement {
+  const chips = expert.skills.map((skill) => h("span", { class: "chip", dir: "auto" }, skill));
+  return h("div", {}, h("h3", {}, w.expert.skills), h("p", { class: "chips" }, ...chips));
 }
 
 export function reviewList(store: Store, page: ReviewPage, changed: () => void): HTMLElement {

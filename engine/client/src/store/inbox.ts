@@ -1,3 +1,4 @@
+import type { Message } from "../client";
 import { h } from "../page/dom";
 import { formatDateTime } from "../page/format";
 import type { Scope } from "../page/signal";
@@ -49,7 +50,7 @@ function row(talk: Conversation): HTMLElement {
         { class: "muted small" },
         [w.inbox.kinds[talk.kind], other?.display_name].filter(Boolean).join(" · "),
       ),
-      last_message ? h("p", { class: "listing-text one-line", dir: "auto" }, last_message.body) : null,
+      last_message ? h("p", { class: "listing-text one-line", dir: "auto" }, saidIn(last_message)) : null,
     ),
     h("span", { class: "muted small" }, formatDateTime(talk.updated_at)),
     unread > 0
@@ -63,9 +64,14 @@ function row(talk: Conversation): HTMLElement {
   );
 }
 
-/** Those of orders are read on the order's own page. */
+/** Its words, or the names of the files that came without any. */
+function saidIn({ body, files }: Message): string {
+  return body || files.map(({ name }) => name).join(", ");
+}
+
+/** Those of orders and cases are read on the page of what they belong to. */
 function hrefOf({ id, about }: Conversation): string {
-  return about.type === "order" ? `#/order/${about.id}` : `#/talk/${id}`;
+  return about.type === "order" || about.type === "case" ? `#/${about.type}/${about.id}` : `#/talk/${id}`;
 }
 
 /** One conversation that is not an order's. */

@@ -215,8 +215,8 @@ function orderButton(store: Store, listing: Listing, tariff: Tariff | null, what
   });
 }
 
-/** Guests are led to the sign-in. */
+/** Guests are led to the sign-in, and back here by it. */
 function signedIn(store: Store): boolean {
-  if (!store.user) location.hash = "#/sign-in";
+  if (!store.user) location.hash = `#/sign-in?to=${encodeURIComponent(location.hash.replace(/^#\/?/, ""))}`;
   return store.user !== null;
 }

@@ -8,6 +8,7 @@ import { DEMO_PASSWORD, demoEmail, signInView } from "../page/views/sign-in";
 import { button } from "../page/widgets";
 import { accountPage } from "./account";
 import { StoreApi } from "./api";
+import { casePage } from "./case";
 import { comparePage } from "./compare";
 import { deskPage } from "./desk";
 import { expertPage } from "./expert";
@@ -43,6 +44,7 @@ const PLACES: Record<string, Place> = {
   orders: { view: (store, scope) => ordersPage(store, scope, "customer"), tab: "orders" },
   sales: { view: (store, scope) => ordersPage(store, scope, "expert"), tab: "sales" },
   order: { view: orderPage, tab: "orders" },
+  case: { view: casePage, tab: "inbox" },
   requests: { view: requestsPage, tab: "requests" },
   request: { view: requestPage, tab: "requests" },
   desk: { view: deskPage, tab: "desk" },
@@ -51,6 +53,10 @@ const PLACES: Record<string, Place> = {
   talk: { view: talkPage, tab: "inbox" },
   wallet: { view: walletPage, tab: "wallet" },
 };
+
+/** Who is signed in has no use for these. */
+const ENTRANCES = new Set(["sign-in", "register", "forgot"]);
+const FROM_MAIL = new Set(["verify-email", "reset-password"]);
 
 /** The storefront: browsed by anybody, the rest once signed in. */
 class Main {
@@ -86,7 +92,9 @@ class Main {
   async #signIn({ access_token, user }: LoginAnswer): Promise<void> {
     storage.token.set(access_token);
     this.#api.token = access_token;
-    if (location.hash === "#/sign-in") history.replaceState(null, "", "#/");
+    const [page, given] = location.hash.split("?");
+    const to = new URLSearchParams(given).get("to") ?? "";
+    if (page === "#/sign-in") history.replaceState(null, "", `#/${to}`);
     await this.#enter(user);
   }
 
@@ -114,9 +122,11 @@ class Main {
     this.#view.end();
     this.#view = new Scope();
     const [path = ""] = location.hash.replace(/^#\/?/, "").split("?");
-    const [name = "", ...rest] = path.split("/");
+    const [first = "", ...rest] = path.split("/");
+    const name = store.user && ENTRANCES.has(first) ? "" : first;
     const place = PLACES[name];
-    const account = store.user ? null : accountPage(this.#api, store.market, name);
+    // A link from a mail counts whoever is signed in here.
+    const account = store.user && !FROM_MAIL.has(name) ? null : accountPage(this.#api, store.market, name);
     if (account) {
       this.#root.replaceChildren(account);
       return;
@@ -140,7 +150,8 @@ class Main {
 
   #drawSignIn(): void {
     const signedIn = (answer: LoginAnswer) => this.#signIn(answer);
-    const view = signInView(this.#api, signedIn, this.#reason);
+    const { title = "", tagline = "" } = this.#market?.[0] ?? {};
+    const view = signInView(this.#api, signedIn, this.#reason, { product: title, tagline });
     this.#reason = undefined;
     const link = (href: string, text: string) => h("a", { href }, text);
     const links = [link("#/register", w.account.register), link("#/forgot", w.account.forgot)];
@@ -160,7 +171,7 @@ const MAIL_LINKS: Record<string, string> = {
   messages: "talk",
   reviews: "sales",
   proposals: "requests",
-  cases: "inbox",
+  cases: "case",
   notifications: "inbox",
   application: "desk",
 };

@@ -16,16 +16,16 @@ const SHOWN: [action: string, kind: Kind][] = [
   ["pay", "primary"],
   ["start", "primary"],
   ["accept", "primary"],
-  ["add_delivery", "primary"],
+  ["add-delivery", "primary"],
   ["deliver", "secondary"],
   ["review", "primary"],
   ["return", "secondary"],
   ["require", "secondary"],
   ["close", "secondary"],
-  ["agree_to_cancel", "quiet"],
+  ["agree-to-cancel", "quiet"],
   ["refuse", "quiet"],
   ["cancel", "quiet"],
-  ["withdraw_dispute", "secondary"],
+  ["withdraw-dispute", "secondary"],
   ["dispute", "quiet"],
 ];
 const WITH_TEXT = new Set(["return", "refuse", "dispute", "require"]);
@@ -53,7 +53,7 @@ async function run(store: Store, order: OrderDetail, action: string, again: Agai
   if (action === "pay") {
     if (await pay(store, order)) toast(w.buy.done);
     await again();
-  } else if (action === "add_delivery") await deliveryDialog(store, order, again);
+  } else if (action === "add-delivery") await deliveryDialog(store, order, again);
   else if (action === "review") await reviewDialog(store, order, again);
   else if (WITH_TEXT.has(action) || w.orders.sure[action]) await confirmed(store, order, action, again);
   else {
@@ -90,7 +90,7 @@ async function deliveryDialog(store: Store, order: OrderDetail, again: Again): P
     dialog.close();
     await again();
   });
-  const dialog = openDialog(w.orders.actions.add_delivery ?? "", "delivery-dialog", element);
+  const dialog = openDialog(w.orders.actions["add-delivery"] ?? "", "delivery-dialog", element);
   await dialog.closed;
 }
 

@@ -102,16 +102,18 @@ function factsCard(order: OrderDetail): HTMLElement {
   if (order.delivery_by) rows.push(fact(w.orders.due, formatDateTime(order.delivery_by)));
   const acts = w.orders.actsAt[order.state];
   if (order.acts_at && acts) rows.push(fact(acts, formatDateTime(order.acts_at)));
-  const notes = [];
+  const notes: string[] = [];
+  const ended = order.closed_reason && w.orders.ended[order.closed_reason];
+  if (ended && (order.state === "completed" || order.state === "cancelled")) notes.push(ended);
   if (order.fulfilment === "work" && order.state === "open") {
     notes.push(order.started_at ? w.orders.started : w.orders.waits);
   }
-  if (order.rework_count > 0) notes.push(w.orders.reworked(order.rework_count));
+  if (order.rework_count > 0) notes.push(`${w.orders.reworked(order.rework_count)}.`);
   return h(
     "section",
     { class: "card stack" },
     h("dl", { class: "facts facts-row" }, ...rows),
-    notes.length > 0 ? h("p", { class: "muted" }, notes.join(" ")) : null,
+    notes.length > 0 ? h("p", { class: "muted", testid: "order-notes" }, notes.join(" ")) : null,
   );
 }
 
@@ -121,7 +123,13 @@ function otherName(order: OrderDetail): string {
 
 function disputeNote(order: OrderDetail): HTMLElement | null {
   if (order.state !== "disputed") return null;
-  return h("p", { class: "note", testid: "dispute-note" }, w.orders.disputed);
+  const href = `#/case/${order.dispute_case_id}`;
+  return h(
+    "p",
+    { class: "note row wrap", testid: "dispute-note" },
+    h("span", { class: "grow" }, w.orders.disputed),
+    order.dispute_case_id ? h("a", { href, testid: "to-case" }, w.orders.caseTalk) : null,
+  );
 }
 
 /** Calls belong to the call page: it has the devices, the meter and the ringing. */

@@ -4,7 +4,7 @@ import { formatDateTime } from "../page/format";
 import { errorText } from "../page/notices";
 import type { Scope } from "../page/signal";
 import { avatar, button } from "../page/widgets";
-import { field, money, pageHead, select, stateChip } from "./parts";
+import { field, money, pageHead, select, stateChip, turns } from "./parts";
 import type { Order } from "./rest";
 import type { Store } from "./store";
 import { w } from "./words";
@@ -15,9 +15,12 @@ export function ordersPage(store: Store, scope: Scope, role: Role): HTMLElement 
   const note = h("p", { class: "muted", role: "status" });
   const more = h("div", { class: "row center" });
   const view = select(Object.entries(w.orders.views), "", { testid: "orders-view" });
+  const begin = turns();
   const load = async (cursor?: string | null) => {
+    const counts = begin();
     try {
       const page = await store.api.orderPage({ role, view: view.value, cursor });
+      if (!counts()) return;
       if (!cursor) list.replaceChildren();
       list.append(...page.items.map((order) => orderRow(order)));
       setText(note, list.childElementCount === 0 ? w.orders.empty : "");

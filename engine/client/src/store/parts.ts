@@ -27,6 +27,23 @@ export function pageHead(title: string, ...more: Child[]): HTMLElement {
   return head;
 }
 
+/**
+ * For what is loaded again and again: of loads that overlap, an answer counts unless a load that began later
+ * has been answered already.
+ */
+export function turns(): () => () => boolean {
+  let begun = 0;
+  let shown = 0;
+  return () => {
+    const turn = ++begun;
+    return () => {
+      if (turn < shown) return false;
+      shown = turn;
+      return true;
+    };
+  };
+}
+
 export interface Loaded {
   element: HTMLElement;
   /** Loads and draws again; what is there stays until then. */
@@ -39,12 +56,17 @@ export function loaded<T>(
   draw: (value: T, again: () => Promise<void>) => Child,
 ): Loaded {
   const element = h("div", { "aria-busy": "true" }, h("p", { class: "muted", role: "status" }, w.loading));
+  const begin = turns();
   const again = async () => {
+    const counts = begin();
     try {
-      const drawn = draw(await load(), again);
+      const value = await load();
+      if (!counts()) return;
+      const drawn = draw(value, again);
       element.replaceChildren();
       append(element, [drawn]);
     } catch (error) {
+      if (!counts()) return;
       const retry = button(t.retry, { action: again });
       element.replaceChildren(
         h("div", { class: "empty", role: "alert" }, h("p", {}, errorText(error)), retry),

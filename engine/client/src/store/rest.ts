@@ -170,6 +170,22 @@ export interface Conversation {
   updated_at: string;
 }
 
+export interface Case {
+  id: string;
+  number: string;
+  kind: string;
+  state: string;
+  subject_type: string;
+  subject_id: string;
+  title: string;
+  body: string;
+  conversation_id: string | null;
+  decision: string | null;
+  reason: string | null;
+  actions: string[];
+  timeline: { at: string; text: string }[];
+}
+
 export interface Proposal {
   id: string;
   request_id: string;

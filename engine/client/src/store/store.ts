@@ -4,6 +4,7 @@ import { toastError } from "../page/notices";
 import type { User, Wallet } from "../page/rest";
 import { Scope, Signal } from "../page/signal";
 import type { StoreApi } from "./api";
+import { turns } from "./parts";
 import type { Category, ExpertCard, Market } from "./rest";
 
 /** So many are compared at once (P5). */
@@ -19,6 +20,8 @@ export class Store {
   readonly compared = new Signal<readonly string[]>([]);
   /** Calls that ring at this expert: they are answered on the call page. */
   readonly calls = new Signal<readonly IncomingCall[]>([]);
+
+  readonly #beginCount = turns();
 
   constructor(
     readonly api: StoreApi,
@@ -60,8 +63,9 @@ export class Store {
 
   /** How many conversations have something new, as far as the badge counts. */
   async refreshUnread(): Promise<void> {
+    const counts = this.#beginCount();
     const { items } = await this.api.conversations({ unread: true, limit: 100 });
-    this.unread.set(items.reduce((sum, { unread }) => sum + unread, 0));
+    if (counts()) this.unread.set(items.reduce((sum, { unread }) => sum + unread, 0));
   }
 
   /** Follows these experts' presence; without a connection cards show what the list said. */

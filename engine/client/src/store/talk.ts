@@ -2,9 +2,10 @@ import type { Message } from "../client";
 import { h, setText } from "../page/dom";
 import { formatDateTime } from "../page/format";
 import { errorText, toast } from "../page/notices";
+import type { PartyCard } from "../page/rest";
 import type { Scope } from "../page/signal";
 import { button } from "../page/widgets";
-import { field, fileList, filePicker, form, textarea } from "./parts";
+import { field, fileList, filePicker, form, textarea, turns } from "./parts";
 import type { Store } from "./store";
 import { w } from "./words";
 
@@ -13,10 +14,15 @@ export function conversation(store: Store, scope: Scope, id: string): HTMLElemen
   const log = h("ol", { class: "messages", testid: "messages", "aria-live": "polite", tabindex: "0" });
   const note = h("p", { class: "muted", role: "status" }, w.loading);
   const earlier = h("div", { class: "row center" });
+  const begin = turns();
+  let other: PartyCard | null | undefined;
   const load = async () => {
+    const counts = begin();
     try {
+      other ??= (await store.api.conversation(id)).other;
       const page = await store.api.messages(id);
-      log.replaceChildren(...page.items.map((message) => item(store, message)));
+      if (!counts()) return;
+      log.replaceChildren(...page.items.map((message) => item(store, message, other)));
       setText(note, page.items.length === 0 ? w.talk.empty : "");
       drawEarlier(page.next_cursor);
       log.scrollTop = log.scrollHeight;
@@ -33,7 +39,7 @@ export function conversation(store: Store, scope: Scope, id: string): HTMLElemen
   };
   const older = async (cursor: string) => {
     const page = await store.api.messages(id, cursor);
-    log.prepend(...page.items.map((message) => item(store, message)));
+    log.prepend(...page.items.map((message) => item(store, message, other)));
     drawEarlier(page.next_cursor);
   };
   const onMessage = ({ message }: { message: Message }) => {
@@ -58,9 +64,16 @@ function writeForm(store: Store, id: string, sent: () => Promise<void>): HTMLEle
   });
 }
 
-function item(store: Store, message: Message): HTMLElement {
+/** Who wrote it: of two, the other; whoever is neither belongs to the staff. */
+function author(store: Store, { author_id }: Message, other: PartyCard | null | undefined): string {
+  if (author_id === null) return w.talk.system;
+  if (author_id === store.user?.id) return w.talk.you;
+  return author_id === other?.id ? other.display_name : w.talk.staff;
+}
+
+function item(store: Store, message: Message, other: PartyCard | null | undefined): HTMLElement {
   const own = message.author_id !== null && message.author_id === store.user?.id;
-  const who = message.author_id === null ? w.talk.system : own ? w.talk.you : null;
+  const who = author(store, message, other);
   const kind = message.kind === "delivery" ? w.talk.delivery : null;
   const about = [who, kind, formatDateTime(message.created_at)].filter(Boolean).join(" · ");
   return h(

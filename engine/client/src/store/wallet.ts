@@ -4,7 +4,7 @@ import { toastError } from "../page/notices";
 import type { Scope } from "../page/signal";
 import { topUpDialog } from "../page/views/top-up";
 import { button } from "../page/widgets";
-import { money, pageHead } from "./parts";
+import { money, pageHead, turns } from "./parts";
 import type { Transaction } from "./rest";
 import type { Store } from "./store";
 import { w } from "./words";
@@ -13,8 +13,11 @@ import { w } from "./words";
 export function walletPage(store: Store, scope: Scope): HTMLElement {
   const body = h("tbody", { testid: "transactions" });
   const more = h("div", { class: "row center" });
+  const begin = turns();
   const load = async (cursor?: string) => {
+    const counts = begin();
     const page = await store.api.transactions(cursor);
+    if (!counts()) return;
     if (!cursor) body.replaceChildren();
     body.append(...page.items.map(row));
     more.replaceChildren();
@@ -28,7 +31,11 @@ export function walletPage(store: Store, scope: Scope): HTMLElement {
     { class: "stack narrow" },
     pageHead(w.wallet.title),
     figures(store, scope),
-    h("div", {}, button(w.wallet.topUp, { kind: "primary", action: () => topUpDialog(store) })),
+    h(
+      "div",
+      {},
+      button(w.wallet.topUp, { kind: "primary", testid: "wallet-topup", action: () => topUpDialog(store) }),
+    ),
     h("h2", {}, w.wallet.transactions),
     h(
       "div",

@@ -142,6 +142,14 @@ async def test_T64_T71_P14_P15_P16_acceptance_pays_the_expert_less_the_commissio
         assert await tx.scalar(query) == 1
 
 
+async def test_T71_both_are_told_at_once_that_their_money_moved(market: Market) -> None:
+    order_id = await market.delivered(3_000)
+    told = market.world.engine.wallets_changed
+    told.clear()
+    await market.do(market.customer, order_id, "accept")
+    assert told == [(market.customer.user_id, "EUR"), (market.expert.user_id, "EUR")]
+
+
 async def test_T61_T69_C29_a_refusal_returns_everything_and_weighs_on_the_rating(
     market: Market,
 ) -> None:

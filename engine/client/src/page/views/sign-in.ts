@@ -12,7 +12,12 @@ export const demoEmail = (role: string): string => `${role}@demo.talktime.test`;
 type SignedIn = (answer: LoginAnswer) => Promise<void>;
 
 /** The sign-in form, with the demo accounts one click away. */
-export function signInView(api: Api, signedIn: SignedIn, reason?: string): HTMLElement {
+export function signInView(
+  api: Api,
+  signedIn: SignedIn,
+  reason?: string,
+  { product, tagline }: { product: string; tagline: string } = t,
+): HTMLElement {
   const failure = h("p", { class: "form-error", role: "alert", testid: "login-error" }, reason ?? "");
   const signIn = async (email: string, password: string) => {
     setText(failure, "");
@@ -28,8 +33,8 @@ export function signInView(api: Api, signedIn: SignedIn, reason?: string): HTMLE
     h(
       "div",
       { class: "card sign-in-card" },
-      h("div", { class: "brand brand-large" }, h("span", { class: "brand-mark" }, icon("chat")), t.product),
-      h("p", { class: "muted" }, t.tagline),
+      h("div", { class: "brand brand-large" }, h("span", { class: "brand-mark" }, icon("chat")), product),
+      h("p", { class: "muted" }, tagline),
       loginForm(signIn, failure),
       demoWanted() ? demoButtons(signIn) : null,
     ),
