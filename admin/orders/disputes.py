@@ -9,7 +9,7 @@ from __future__ import annotations
 from admin.cases import records as cases
 from admin.market.transitions import Step
 from admin.orders import debts, money
-from admin.orders.effects import count_completed, next_due, wallet_changed
+from admin.orders.effects import count_completed, next_due, wallets_changed
 from admin.orders.states import RULED, Fulfilment, OrderState, terms_of
 from engine.errors import Conflict
 
@@ -53,7 +53,7 @@ async def rule(step: Step) -> None:
         await count_completed(step, completed)
     step.data |= {"ruling": ruling, "reason": step.body.reason}
     await debts.note(step)
-    wallet_changed(step)
+    wallets_changed(step)
 
 
 async def _release(step: Step) -> None:

@@ -36,7 +36,7 @@ async def capture_rest(step: Step) -> None:
     """Pay the expert what is on hold, less the commission of the order's terms."""
     paid = await money.capture_all(step.deps, step.tx, step.row)
     step.data["captured_minor"] = paid
-    wallet_changed(step)
+    wallets_changed(step)
 
 
 async def release_rest(step: Step) -> None:
@@ -58,7 +58,7 @@ async def refund_part(step: Step) -> None:
     )
     await debts.note(step)
     step.data |= {"refunded_minor": refunded, "reason": step.body.reason}
-    wallet_changed(step)
+    wallets_changed(step)
 
 
 async def started(step: Step) -> None:
@@ -132,7 +132,11 @@ def next_due(step: Step) -> int | None:
 
 
 def wallet_changed(step: Step) -> None:
-    """Both parties see their figures move: what one pays or gets back, the other earns or loses."""
-    row, deps = step.row, step.deps
-    for user_id in (row.customer_id, row.expert_id):
-        step.after.append(partial(announce, deps, user_id, row.currency))
+    """What the customer has on hold is another sum than before."""
+    step.after.append(partial(announce, step.deps, step.row.customer_id, step.row.currency))
+
+
+def wallets_changed(step: Step) -> None:
+    """What one party pays or gets back, the other earns or loses: both see their figures move."""
+    wallet_changed(step)
+    step.after.append(partial(announce, step.deps, step.row.expert_id, step.row.currency))
