@@ -61,7 +61,7 @@ client-test: $(CLIENT)/dist/.built
 
 unit: $(VENV)/.dev $(VENV)/.native $(CLIENT)/dist/.built
 	@echo "== tests"
-	@$(BIN)/pytest -q -n 2 --dist loadgroup --rules-report=$(RULES)
+	@$(BIN)/pytest -q -n 2 --dist load --maxschedchunk 1 --rules-report=$(RULES)
 
 bench: $(VENV)/.dev $(VENV)/.native $(CLIENT)/dist/.built
 	@$(BIN)/python -m loadtests.bench

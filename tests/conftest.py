@@ -28,17 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(RulesReport(path), "rules-report")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browsers starve each other of processor time, so one process runs all their tests.
-
-    A machine that stands still for seconds can break any test in real time, so those have a second
-    attempt. It is listed as a rerun at the end of the report: one that comes back is a defect.
-    Tests on virtual time are never run twice.
+    """A machine that stands still for seconds can break any test in real time, so those have a
+    second attempt. It is listed as a rerun at the end of the report: one that comes back is a
+    defect. Tests on virtual time are never run twice.
     """
     for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))
         if item.nodeid.startswith(REAL_TIME) and not item.nodeid.startswith(VIRTUAL_TIME):
             item.add_marker(pytest.mark.flaky(reruns=1))
 

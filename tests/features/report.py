@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-_GROUP = re.compile(r"@\w+$")
-"""What the test runner appends to the names of tests that one process runs."""
 _NAMED = re.compile(r"^test_((?:[MTPC]\d{1,2}_)+)")
 
 
@@ -33,7 +31,7 @@ class RulesReport:
         self._outcomes: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        nodeid = _GROUP.sub("", report.nodeid)
+        nodeid = report.nodeid
         if not rules_of(nodeid.partition("[")[0]):
             return
         if report.failed:
