@@ -31,13 +31,12 @@ class RulesReport:
         self._outcomes: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        nodeid = report.nodeid
-        if not rules_of(nodeid.partition("[")[0]):
+        if not rules_of(report.nodeid.partition("[")[0]):
             return
         if report.failed:
-            self._outcomes[nodeid] = "failed"
+            self._outcomes[report.nodeid] = "failed"
         elif report.when == "call":
-            self._outcomes[nodeid] = report.outcome
+            self._outcomes[report.nodeid] = report.outcome
 
     def pytest_sessionfinish(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

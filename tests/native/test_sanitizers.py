@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.native import build
+from tests.support.programs import output_of
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +22,6 @@ def _compiler() -> None:
         pytest.skip(message)
 
 
-def _run(*command: str | Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    return done.stdout + done.stderr
-
-
 @pytest.mark.parametrize(("target", "runs"), [("plane", 15_000), ("parsers", 100_000)])
 def test_fuzzing_from_the_kept_corpus_finds_nothing(target: str, runs: int, tmp_path: Path) -> None:
     program = build.fuzz_target(target, tmp_path)
@@ -34,7 +29,8 @@ def test_fuzzing_from_the_kept_corpus_finds_nothing(target: str, runs: int, tmp_
     fresh.mkdir()
     kept = build.HERE / "corpora" / target
     limits = (f"-runs={runs}", "-max_total_time=40")  # whichever comes first
-    told = _run(program, *limits, "-seed=1", "-max_len=1400", fresh, kept)
+    found = f"-artifact_prefix={tmp_path}/"
+    told = output_of(program, *limits, found, "-seed=1", "-max_len=1400", fresh, kept)
     assert "Done" in told
 
 
@@ -44,8 +40,15 @@ def test_paths_come_and_go_under_full_load(sanitizer: str, tmp_path: Path) -> No
     setarch = shutil.which("setarch")
     # ThreadSanitizer cannot place its shadow where the kernel randomises addresses widely.
     fixed = [setarch, "-R"] if setarch and sanitizer == "thread" else []
-    assert "forwarded" in _run(*fixed, program, "8")
+    assert "forwarded" in output_of(*fixed, program, "8")
 
 
 def test_packets_of_a_frame_leave_in_one_message(tmp_path: Path) -> None:
-    assert "a message" in _run(build.messages(tmp_path))
+    assert "a message" in output_of(build.messages(tmp_path))
+
+
+def test_a_program_is_not_charged_with_the_memory_of_who_started_it() -> None:
+    ballast_kib = 256 * 1024
+    ballast = b"x" * (ballast_kib * 1024)
+    peak = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    assert int(output_of(sys.executable, "-S", "-c", peak)) < ballast_kib < len(ballast)
