@@ -103,7 +103,7 @@ def _add_operations(
 
 
 def _serve(build: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A document that is made when it is first asked for: it takes longer than all of a start."""
+    """A document that is made when it is first asked for: OpenAPI's takes half a second."""
     made = cache(build)
 
     async def handler(_request: web.Request) -> web.Response:
