@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 
@@ -17,6 +18,8 @@ class Registry:
         self._of_user: dict[str, set[str]] = defaultdict(set)
         self._ended: OrderedDict[str, Runtime] = OrderedDict()
         self._ended_kept = ended_kept
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def __iter__(self) -> Iterator[Runtime]:
         return iter(list(self._running.values()))
@@ -26,6 +29,7 @@ class Registry:
 
     def add(self, rt: Runtime) -> None:
         self._running[rt.id] = rt
+        self._empty.clear()
         for user_id in _parties(rt):
             self._of_user[user_id].add(rt.id)
 
@@ -38,6 +42,8 @@ class Registry:
     def retire(self, rt: Runtime, *, remember: bool = True) -> None:
         """It no longer runs here."""
         self._running.pop(rt.id, None)
+        if not self._running:
+            self._empty.set()
         for user_id in _parties(rt):
             self._of_user[user_id].discard(rt.id)
             if not self._of_user[user_id]:
@@ -46,6 +52,10 @@ class Registry:
             self._ended[rt.id] = rt
             while len(self._ended) > self._ended_kept:
                 self._ended.popitem(last=False)
+
+    async def emptied(self) -> None:
+        """Wait until no session runs here."""
+        await self._empty.wait()
 
     def of_user(self, user_id: str) -> list[Runtime]:
         """Sessions that run and have this user as a party."""

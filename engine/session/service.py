@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from engine.clock import Clock
+from engine.clock import NS_PER_S, Clock
 from engine.errors import Conflict, Forbidden, NotFound, Unavailable
 from engine.ids import new_id
 from engine.media.interface import (
@@ -199,15 +199,27 @@ class SessionService:
         await self._heartbeat.start()
 
     async def drain(self, grace_s: float) -> None:
-        """Refuse new calls and end the others, settled and told; wait at most `grace_s`."""
+        """Refuse new calls and end the others, settled and told; wait at most `grace_s`, also for
+        a store that is out of reach.
+        """
         self._draining = True
         for rt in self._registry:
             self._conductor.post(rt, i.Shutdown())
+        over = asyncio.Event()
+        timer = self._clock.call_at(self._clock.now_ns() + round(grace_s * NS_PER_S), over.set)
+        waits = [asyncio.ensure_future(wait) for wait in (self._all_ended(), over.wait())]
         try:
-            async with asyncio.timeout(grace_s):
-                await self.settled()
-        except TimeoutError:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            for wait in waits:
+                wait.cancel()
+        if len(self._registry):
             _log.warning("session.drain_incomplete", sessions=len(self._registry))
+
+    async def _all_ended(self) -> None:
+        await self._registry.emptied()
+        await self.settled()
 
     async def stop(self) -> None:
         """Stop serving at once. What was not settled is settled by the next run."""

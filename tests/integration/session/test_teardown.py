@@ -150,6 +150,12 @@ async def test_an_orderly_shutdown_charges_only_what_was_served(rig: SessionRig)
     assert refused.value.code == "draining"
 
 
+async def _turns() -> None:
+    """Let other tasks run, without any time passing."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 async def test_a_drain_waits_no_longer_than_it_was_given(rig: SessionRig) -> None:
     one = await reach(rig, "charged")
     never = asyncio.Event()
@@ -160,12 +166,34 @@ async def test_a_drain_waits_no_longer_than_it_was_given(rig: SessionRig) -> Non
 
     journal = rig.service._conductor._journal
     journal.write = hang  # type: ignore[method-assign,assignment]
-    await rig.service.drain(0.01)
+    draining = asyncio.create_task(rig.service.drain(5))
+    for seconds in (0, 4.9):
+        rig.clock.advance(seconds)
+        await _turns()
+        assert not draining.done()
+    rig.clock.advance(0.2)
+    await draining
     await rig.service.stop()
     assert rig.media.calls == {}
     del journal.write  # type: ignore[method-assign]
     await rig.crash()
     assert (await rig.row(one.id)).end_reason == "server_restart"
+
+
+async def test_a_drain_waits_for_a_store_that_is_out_of_reach_for_a_moment(
+    rig: SessionRig,
+) -> None:
+    one = await reach(rig, "charged")
+    rig.store.down = True
+    draining = asyncio.create_task(rig.service.drain(5))
+    await _turns()
+    await rig.run(2)
+    assert not draining.done()
+    rig.store.down = False
+    await rig.run(2)
+    await _turns()
+    assert draining.done()
+    assert await rig.total(one.id) == 7_000
 
 
 async def test_a_stopped_service_leaves_no_task_and_no_timer(sqlite_url: str) -> None:

@@ -161,13 +161,13 @@ async def test_a_transaction_inside_a_transaction_is_a_defect_not_a_deadlock(
         await _add(tx, "ann")
 
 
-async def test_closing_folds_the_log_into_the_file(store: Store, tmp_path: Path) -> None:
+async def test_closing_folds_the_log_into_the_file(store: Store, store_directory: Path) -> None:
     async with store.transaction() as tx:
         await _add(tx, "ann")
     async with store.reading() as tx:
         await _owners(tx)
     await store.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["store.db"]
+    assert [path.name for path in store_directory.iterdir()] == ["store.db"]
 
 
 @pytest.fixture
