@@ -12,9 +12,10 @@ PRESET ?= infotwip
 SEEDS ?= 200
 KILLS ?= 300
 SECONDS_EACH ?= 300
+MINUTES ?= 20
 RULES := build/rules.json
 
-.PHONY: run test lint types client-test unit bench bench-media bench-market bench-money bench-quality features sim bank mutation fuzz clean help
+.PHONY: run test lint types client-test unit bench bench-media bench-market bench-money bench-quality bench-flood soak features sim bank mutation fuzz clean help
 
 help:
 	@echo "make run        start Talktime with demo data on http://127.0.0.1:$${TALKTIME_PORT:-8080}"
@@ -24,10 +25,12 @@ help:
 	@echo "make bench      the benchmarks, a table and one JSON line"
 	@echo "make bench-media  CPU and delay of the media plane beside Janus and a bare native loop"
 	@echo "make bench-quality  calls of real browsers through loss, beside Janus"
+	@echo "make bench-flood  calls while strangers flood the media port"
 	@echo "make bench-money  what money costs: holds and captures, idle sessions, cutoffs, recovery"
 	@echo "make bench-market  the storefront and cabinets over a big store on PostgreSQL"
 	@echo "make sim        the whole engine on virtual time with seeded faults (SEEDS=200)"
 	@echo "make bank       engine processes on PostgreSQL, killed again and again (KILLS=300)"
+	@echo "make soak       calls that come and go, and what of them stays behind (MINUTES=20)"
 	@echo "make fuzz       fuzzers of the packet plane (SECONDS_EACH=300)"
 	@echo "make mutation   mutants of the money code that the tests must notice"
 	@echo "make clean      remove what the commands above made, but not the data in var/"
@@ -75,6 +78,10 @@ bench-quality: $(VENV)/.dev
 	@tools/ensure-bench-programs
 	@$(BIN)/python -m loadtests.media.quality
 
+bench-flood: $(VENV)/.dev $(VENV)/.native
+	@tools/ensure-bench-programs
+	@$(BIN)/python -m loadtests.media.flood
+
 bench-money: $(VENV)/.dev
 	@$(BIN)/python -m loadtests.bench.money
 
@@ -87,6 +94,9 @@ sim: $(VENV)/.dev
 
 bank: $(VENV)/.dev
 	@$(BIN)/python -m tests.bank --kills $(KILLS)
+
+soak: $(VENV)/.dev $(VENV)/.native $(CLIENT)/dist/.built
+	@$(BIN)/python -m loadtests.soak --minutes $(MINUTES)
 
 # Fuzz the compiled packet plane and its parsers for longer than the tests do.
 fuzz: $(VENV)/.dev $(VENV)/.native

@@ -38,6 +38,7 @@ class EngineProcess:
 
     def __init__(self, process: asyncio.subprocess.Process, url: str, secret: str) -> None:
         self._process = process
+        self.pid = process.pid
         self._tokens = TokenService([secret], SystemClock())
         self.url = url
 
@@ -47,7 +48,7 @@ class EngineProcess:
 
     def cpu_s(self) -> float:
         """User and system time of the engine's process so far, in seconds."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         ticks = int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 

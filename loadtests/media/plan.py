@@ -89,6 +89,14 @@ class Plan:
         """A datagram of `leg` that nothing comes back for."""
         self._schedule(due_ns, leg, _NO_STREAM, datagram)
 
+    def keep(self, datagram: bytes) -> tuple[int, int]:
+        """Put a datagram into the plan once, to be sent many times by `again`."""
+        return self._put(datagram), len(datagram)
+
+    def again(self, due_ns: int, leg: int, kept: tuple[int, int]) -> None:
+        """Like `control`, with what `keep` returned."""
+        self._packets.append((due_ns, *kept, leg, _NO_STREAM, 0))
+
     def ack(self, stream: int, after: int, datagram: bytes) -> None:
         """What the stream's viewer sends once packet number `after` is back; in that order."""
         self._streams[stream].acks.append((self._put(datagram), len(datagram), after))

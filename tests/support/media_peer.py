@@ -179,6 +179,10 @@ class AiortcPeer:
         """Wait until `count` frames of `kind` were decoded in all."""
         await eventually(lambda: self.frames[kind] >= count, timeout_s)
 
+    async def vanish(self) -> None:
+        """Its network is gone: nothing is sent any more, no goodbye either."""
+        await self.pc.getTransceivers()[0].receiver.transport.transport._connection.close()
+
     async def close(self) -> None:
         await self.pc.close()
         tasks = self._consumers + self._restarts
