@@ -40,13 +40,13 @@ from engine.session.registry import Registry
 from engine.session.runtime import Entry, Runtime
 from engine.session.states import State
 from engine.session.telling import Teller
+from engine.session.turns import WriteTurns
 
 _log = structlog.get_logger(__name__)
 
 
 _WRITES_AT_ONCE: Final = 32
-"""Facts that wait for the store together. When thousands come at one instant the others wait here:
-in the store's own queue they would time out, and keep commands and checkpoints waiting."""
+"""Facts that are written together; of thousands that come at one instant the others wait."""
 
 
 class Conductor:
@@ -71,7 +71,7 @@ class Conductor:
         self._registry = registry
         self._settings = settings
         self.deadlines = DeadlineQueue(clock, self._on_deadline)
-        self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
+        self._turns = WriteTurns(_WRITES_AT_ONCE)
         self.tasks: set[asyncio.Task[None]] = set()
         self.counters: Counter[str] = Counter()
         self.on_change: Callable[[Runtime, e.Effect], Awaitable[None]] | None = None
@@ -187,7 +187,7 @@ class Conductor:
         while rt.pending:
             durable = [entry for entry in rt.pending if entry.durable]
             try:
-                async with self._writes:
+                async with self._turns.turn(urgent=rt.machine.ended is None):
                     answers = await self._journal.write(rt, durable) if durable else []
             except Unavailable:
                 self._retry_later(rt)
@@ -373,7 +373,6 @@ class Conductor:
             return
         now_ns = self._clock.now_ns()
         try:
-            self._take(rt, rt.machine.catch_up(now_ns), now_ns)
             self._take(rt, rt.machine.handle(event, now_ns), now_ns)
         except Exception as error:
             failed = error  # the name of an except clause does not outlive it

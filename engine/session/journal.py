@@ -8,7 +8,7 @@ be in the store already, because the failure hid a commit, is not written twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -26,6 +26,15 @@ from engine.store import tables as t
 from engine.store.database import Store, Tx
 
 Answer = s.HoldGranted | s.HoldRefused
+
+# Made once, with the rows as parameters: to make a statement costs more than to carry it out.
+_OWN_ROW: Final = sa.update(t.sessions).where(
+    t.sessions.c.id == sa.bindparam("this_id"),
+    t.sessions.c.owner == sa.bindparam("this_owner"),
+    t.sessions.c.epoch == sa.bindparam("this_epoch"),
+)
+_EVIDENCE: Final = sa.insert(t.session_events).inline()
+_OUTBOX: Final = sa.insert(t.outbox).inline()
 
 
 class LostOwnership(Exception):
@@ -142,16 +151,8 @@ class Journal:
         return columns
 
     async def _update_row(self, tx: Tx, rt: Runtime) -> None:
-        statement = (
-            sa.update(t.sessions)
-            .where(
-                t.sessions.c.id == rt.id,
-                t.sessions.c.owner == self._node_id,
-                t.sessions.c.epoch == rt.epoch,
-            )
-            .values(self._columns(rt))
-        )
-        if (await tx.execute(statement)).rowcount != 1:
+        mine = {"this_id": rt.id, "this_owner": self._node_id, "this_epoch": rt.epoch}
+        if (await tx.execute(_OWN_ROW, mine | self._columns(rt))).rowcount != 1:
             raise LostOwnership(rt.id)
 
     async def _leave_evidence(
@@ -212,8 +213,8 @@ class Journal:
 
     async def _new_hold(self, tx: Tx, rt: Runtime, key: str, ask: s.PlaceHold) -> Answer:
         grant = rt.grant
-        await self._lock_wallet(tx, grant)
-        before = await self._wallet(tx, grant)
+        # The amount of a slice depends on the balance: nobody may change it in between.
+        before = await self._wallet(tx, grant, lock=True)
         want = next_slice(
             grant.tariff,
             ask.total_minor,
@@ -230,10 +231,11 @@ class Journal:
             order_id=grant.order_id,
             session_id=rt.id,
         )
-        after = await self._wallet(tx, grant)
         if held.status is HoldStatus.REFUSED:
-            return s.HoldRefused(after)
-        return s.HoldGranted(Fund(held.hold_id, held.amount_minor), after)
+            return s.HoldRefused(before)
+        left_minor = before.available_minor - (0 if held.replayed else held.amount_minor)
+        fund = Fund(held.hold_id, held.amount_minor)
+        return s.HoldGranted(fund, s.Wallet(left_minor, before.sharers))
 
     async def _stored_hold(self, tx: Tx, rt: Runtime, key: str) -> Answer | None:
         """What the ledger answered to this key before, if it was ever asked."""
@@ -245,17 +247,8 @@ class Journal:
             return s.HoldRefused(wallet)
         return s.HoldGranted(Fund(row.id, row.amount_minor), wallet)
 
-    async def _lock_wallet(self, tx: Tx, grant: Grant) -> None:
-        """The amount of a slice depends on the balance: nobody may change it in between."""
-        query = sa.select(t.accounts.c.id).where(
-            t.accounts.c.owner_id == grant.customer_id,
-            t.accounts.c.kind == "wallet",
-            t.accounts.c.currency == grant.tariff.currency,
-        )
-        await tx.execute(query.with_for_update(key_share=True))
-
-    async def _wallet(self, tx: Tx, grant: Grant) -> s.Wallet:
-        view = await self._ledger.wallet(tx, grant.customer_id, grant.tariff.currency)
+    async def _wallet(self, tx: Tx, grant: Grant, *, lock: bool = False) -> s.Wallet:
+        view = await self._ledger.wallet(tx, grant.customer_id, grant.tariff.currency, lock=lock)
         return s.Wallet(view.available_minor, self._sharers(grant))
 
     async def _capture(self, tx: Tx, rt: Runtime, capture: s.Capture) -> None:
@@ -330,23 +323,19 @@ async def add_evidence(
     at_ms: int,
     monotonic_ns: int,
 ) -> None:
-    await tx.execute(
-        sa.insert(t.session_events).values(
-            session_id=session_id,
-            seq=seq,
-            type=record.type,
-            at_ms=at_ms,
-            monotonic_ns=monotonic_ns,
-            data=record.data,
-        )
-    )
+    row = {
+        "session_id": session_id,
+        "seq": seq,
+        "type": record.type,
+        "at_ms": at_ms,
+        "monotonic_ns": monotonic_ns,
+        "data": record.data,
+    }
+    await tx.execute(_EVIDENCE, row)
 
 
 async def add_outbox(
     tx: Tx, topic: str, session_id: str, data: dict[str, Any], *, at_ms: int
 ) -> None:
-    await tx.execute(
-        sa.insert(t.outbox).values(
-            type=topic, subject_id=session_id, actor="engine", data=data, at_ms=at_ms
-        )
-    )
+    row = {"type": topic, "subject_id": session_id, "actor": "engine", "data": data, "at_ms": at_ms}
+    await tx.execute(_OUTBOX, row)

@@ -4,11 +4,11 @@ money.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from engine.errors import Unavailable
 from engine.metering import signals as s
-from engine.metering.ledger import AccountKind, Ledger
+from engine.metering.ledger import Ledger
 from engine.session import effects as e
 from engine.session.grants import Grant
 from engine.session.ports import PresenceView
@@ -67,18 +67,13 @@ class Surroundings:
         """Money of this order came free without a session that runs here."""
         await self.tell_wallets((grant.customer_id, grant.expert_id), grant.tariff.currency)
 
-    async def tell_wallets(self, user_ids: Iterable[str], currency: str) -> None:
+    async def tell_wallets(self, user_ids: Collection[str], currency: str) -> None:
         """`wallet.updated` to every device of these users."""
-        told: dict[str, WalletUpdated] = {}
         async with self._store.reading() as tx:
-            for user_id in user_ids:
-                wallet = await self._ledger.wallet(tx, user_id, currency)
-                earned = await self._ledger.balance(tx, AccountKind.EARNINGS, user_id, currency)
-                told[user_id] = WalletUpdated(
-                    currency, wallet.available_minor, wallet.held_minor, earned
-                )
-        for user_id, updated in told.items():
-            await self._teller.to_user(user_id, "wallet.updated", members(updated))
+            money = await self._ledger.money_of(tx, user_ids, currency)
+        for user_id, (wallet, earned_minor) in money.items():
+            told = WalletUpdated(currency, wallet.available_minor, wallet.held_minor, earned_minor)
+            await self._teller.to_user(user_id, "wallet.updated", members(told))
 
     async def wallet_news(self, user_id: str, currency: str, but: Runtime | None = None) -> None:
         """What the wallet has now, to every live session that draws on it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from engine.clock import Clock
 from engine.errors import BadInput
@@ -52,6 +52,12 @@ class Ledger:
     async def balance(self, tx: Tx, kind: AccountKind, owner_id: str, currency: str) -> int:
         """An account's balance in minor units; earnings may be negative, psp is as a rule."""
         return await views.balance(tx, kind, owner_id, currency)
+
+    async def money_of(
+        self, tx: Tx, user_ids: Collection[str], currency: str
+    ) -> dict[str, tuple[WalletView, int]]:
+        """What each of these users has: the wallet, and the balance of earnings in minor units."""
+        return await views.money_of(tx, user_ids, currency)
 
     async def topup(
         self,

@@ -4,6 +4,9 @@ a lock is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Final
+
 import sqlalchemy as sa
 
 from engine.metering.ledger import accounts, holds
@@ -36,6 +39,31 @@ async def balance(tx: Tx, kind: AccountKind, owner_id: str, currency: str) -> in
     if found.balance_minor is not None:
         return found.balance_minor
     return await accounts.entries_sum(tx, found.id)
+
+
+_PERSONAL: Final = (AccountKind.WALLET, AccountKind.EARNINGS)
+_OF_USERS: Final = sa.select(
+    t.accounts.c.owner_id, t.accounts.c.kind, t.accounts.c.balance_minor, t.accounts.c.held_minor
+).where(
+    t.accounts.c.owner_id.in_(sa.bindparam("owners", expanding=True)),
+    t.accounts.c.kind.in_([kind.value for kind in _PERSONAL]),
+    t.accounts.c.currency == sa.bindparam("asked_currency"),
+)
+
+
+async def money_of(
+    tx: Tx, user_ids: Collection[str], currency: str
+) -> dict[str, tuple[WalletView, int]]:
+    found = {user_id: (WalletView(0, 0), 0) for user_id in user_ids}
+    asked = {"owners": list(found), "asked_currency": currency}
+    for row in await tx.execute(_OF_USERS, asked):
+        wallet, earned_minor = found[row.owner_id]
+        if row.kind == AccountKind.WALLET.value:
+            wallet = WalletView(row.balance_minor, row.held_minor)
+        else:
+            earned_minor = row.balance_minor
+        found[row.owner_id] = wallet, earned_minor
+    return found
 
 
 async def holds_of_order(tx: Tx, order_id: str) -> list[HoldView]:
