@@ -43,9 +43,11 @@ from admin.payments.test_provider import TestProvider
 from admin.ports import AdminDeps, AdminSettings
 from admin.presets import PRESETS
 from admin.receipts.links import ReceiptLinks
+from engine.audit import AUDIT_PATIENCE_S
 from engine.auditing import Auditing
 from engine.chat.service import ChatService
 from engine.clock import Clock, SystemClock
+from engine.collector import Collector
 from engine.config import Settings
 from engine.errors import TalktimeError
 from engine.ids import new_id
@@ -80,7 +82,8 @@ class Application:
         self.files = _storage(settings)
         self._workers = _workers(settings)
         self.media: MediaWorker = _together(self._workers)
-        self.auditing = Auditing(self.store, self.clock, settings.audit_every_s)
+        self._audit_store = Store(settings.store, self.clock, patience_s=AUDIT_PATIENCE_S)
+        self.auditing = Auditing(self._audit_store, self.clock, settings.audit_every_s)
         self.preset = _preset(settings)
         self.policy = Policy(commission_bps=self.preset.terms.commission_bps)
         self._keys = _secrets(settings)
@@ -177,6 +180,7 @@ class Application:
         await self.auditing.stop()
         await self.media.stop()
         await self.files.close()
+        await self._audit_store.close()
         await self.store.close()
 
     def _web_app(self, deps: AdminDeps) -> web.Application:
@@ -272,10 +276,13 @@ async def serve(settings: Settings) -> int:
         click.echo(f"cannot start: {error}", err=True)
         return 1
     _print_links(app)
+    collector = Collector(app.clock)
+    collector.start()
     try:
         await stopping.wait()
         click.echo("\nstopping: running sessions are told and settled (again: at once)")
     finally:
+        collector.stop()
         await app.stop()
     click.echo("stopped clean")
     return 0

@@ -30,7 +30,8 @@ from engine.store.database import Store, Tx, async_url
 MAX_DIFFERENCES: Final = 100
 """How many differences of one check are named; the count is always the whole."""
 
-_PATIENCE_S: Final = 600.0
+AUDIT_PATIENCE_S: Final = 600.0
+"""How long one statement of an audit may take on PostgreSQL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def _money(sums: tuple[Total, ...]) -> Table:
 
 
 async def _audit_url(url: str) -> AuditReport:
-    store = Store(url, SystemClock(), patience_s=_PATIENCE_S)
+    store = Store(url, SystemClock(), patience_s=AUDIT_PATIENCE_S)
     try:
         return await audit(store)
     finally:

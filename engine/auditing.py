@@ -20,7 +20,11 @@ _SHARE: Final = 20
 
 
 class Auditing:
-    """`start`, then `stop`. One audit at a time, the first at once, `every_s` between them."""
+    """`start`, then `stop`. One audit at a time, the first at once, `every_s` between them.
+
+    `store` has AUDIT_PATIENCE_S: what reads the whole ledger may take longer than a statement that
+    somebody waits for.
+    """
 
     def __init__(self, store: Store, clock: Clock, every_s: float) -> None:
         self._store = store
@@ -36,6 +40,11 @@ class Auditing:
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def done(self) -> None:
+        """Wait for the one under way, if there is one."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     async def stop(self) -> None:
         """Give up the one under way; safe at any moment."""

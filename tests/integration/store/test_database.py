@@ -11,7 +11,9 @@ import asyncpg
 import pytest
 import sqlalchemy as sa
 
+from engine.app import Application
 from engine.clock import SystemClock
+from engine.config import Settings
 from engine.errors import Unavailable
 from engine.store import tables as t
 from engine.store.database import Store, Tx, async_url, insert_once
@@ -337,3 +339,17 @@ async def test_a_deadlock_is_a_fault_to_be_repeated(postgres_store: Store) -> No
     results = await asyncio.gather(lock("ann", "bob"), lock("bob", "ann"), return_exceptions=True)
     (fault,) = [result for result in results if result is not None]
     assert isinstance(fault, Unavailable)
+
+
+@pytest.mark.postgres
+async def test_the_audit_of_a_running_engine_outlasts_what_requests_may(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """It reads the whole ledger: with the patience of requests a big one is never audited."""
+    app = Application(Settings(store_url=postgres_url, data_dir=tmp_path))
+    async with app.auditing._store.reading() as tx, app.store.reading() as other:
+        show = sa.text("SHOW statement_timeout")
+        assert await tx.scalar(show) == "10min"
+        assert await other.scalar(show) == "10s"
+    await app.auditing._store.close()
+    await app.store.close()
