@@ -17,6 +17,7 @@ import msgspec
 import sqlalchemy as sa
 
 from engine.clock import NS_PER_S, SystemClock
+from engine.collector import Collector
 from engine.media.interface import Delivery, FirstFrame, MediaKind
 from engine.metering.ledger import Ledger
 from engine.metering.policy import Policy
@@ -250,9 +251,12 @@ async def many_sessions(
 ) -> AsyncIterator[ManySessions]:
     """Abandoned in the store; not yet taken over. Stopped at the end of the block."""
     many = ManySessions(directory, count, mode)
+    collector = Collector(many.clock)
     try:
         await many.abandon(left_s, spread_s)
+        collector.start()  # as the engine's own process does
         yield many
     finally:
+        collector.stop()
         await many.service.stop()
         await many.store.close()

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from engine.clock import NS_PER_S
+from engine.collector import Collector
+from tests.support.virtual_clock import VirtualClock
+
+
+class Knot:
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.fixture
+def clock() -> Iterator[VirtualClock]:
+    clock = VirtualClock()
+    before = gc.get_threshold()
+    collector = Collector(clock)
+    collector.start()
+    yield clock
+    collector.stop()
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
+    assert clock.armed == 0
+
+
+def _old_knot() -> weakref.ref[Knot]:
+    """Unreachable, in the oldest generation: only a look through everything finds it."""
+    knot = Knot()
+    gc.collect(0)
+    gc.collect(1)
+    return weakref.ref(knot)
+
+
+def test_what_nobody_can_reach_goes_once_a_minute(clock: VirtualClock) -> None:
+    for _ in range(2):
+        knot = _old_knot()
+        clock.advance(59)
+        assert knot() is not None
+        clock.advance(1)
+        assert knot() is None
+
+
+def test_many_new_objects_are_no_reason_to_look_through_all(clock: VirtualClock) -> None:
+    generations: list[int] = []
+
+    def note(phase: str, about: dict[str, int]) -> None:
+        if phase == "start":
+            generations.append(about["generation"])
+
+    gc.callbacks.append(note)
+    try:
+        kept = [[n] for n in range(400_000)]
+    finally:
+        gc.callbacks.remove(note)
+    assert len(kept) == 400_000
+    assert set(generations) == {0, 1}
+
+
+def test_a_look_that_takes_long_is_rarer(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def slow() -> int:
+        looks.append(clock.now_ns())
+        clock._now_ns += NS_PER_S // 2
+        return 0
+
+    monkeypatch.setattr(gc, "collect", slow)
+    clock.advance(60)
+    clock.advance(149)
+    assert len(looks) == 1
+    clock.advance(2)
+    assert len(looks) == 2
