@@ -26,7 +26,7 @@ from admin.http.cursors import Cursor
 from admin.ports import AdminDeps
 from admin.queries import Row
 from engine.store.database import Tx
-from engine.store.tables import listings
+from engine.store.tables import experts, listings, users
 
 Sort = Literal["new", "popular", "rating", "price"]
 MOST_COMPARED = 10
@@ -64,10 +64,10 @@ async def page(
     deps: AdminDeps, tx: Tx, wanted: Filter, sort: Sort, *, after: Cursor | None, limit: int
 ) -> tuple[list[Row], Cursor | None]:
     """Up to `limit` listings and where the next page begins, None at the end."""
-    query = await statement(deps, tx, wanted, sort, after=after)
+    query = await statement(deps, tx, wanted, sort, after=after, limit=limit + 1)
     if query is None:
         return [], None
-    rows = list(await queries.rows(tx, query.limit(limit + 1)))
+    rows = list(await queries.rows(tx, query))
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]
@@ -75,9 +75,13 @@ async def page(
 
 
 async def statement(
-    deps: AdminDeps, tx: Tx, wanted: Filter, sort: Sort, *, after: Cursor | None
+    deps: AdminDeps, tx: Tx, wanted: Filter, sort: Sort, *, after: Cursor | None, limit: int
 ) -> sa.Select[Any] | None:
-    """What follows `after`, in order; None: nothing can match."""
+    """Up to `limit` listings that follow `after`, in order; None: nothing can match.
+
+    They are found first, and only then joined with what is shown of their experts: in one join the
+    planner may begin with all users.
+    """
     query = await _query(deps, tx, wanted)
     beginnings = words(wanted.q or "")[:_MOST_WORDS]
     if wanted.q and wanted.q.strip() and not beginnings:
@@ -96,16 +100,15 @@ async def statement(
         few = None if deps.store.is_sqlite else await _few(tx, tokens)
         query = query.where(_often(tokens) if few is None else _l.id.in_(few))
     key = _KEYS[sort]
-    if sort in _ASCENDING:
-        query = query.order_by(key, _l.id)
-        if after is not None:
-            here = sa.tuple_(sa.literal(after.at), sa.literal(after.id))
-            query = query.where(sa.tuple_(key, _l.id) > here)
-    else:
-        query = query.order_by(key.desc(), _l.id.desc())
-        if after is not None:
-            query = query.where(queries.later_than(key, _l.id, after))
-    return query
+    ascending = sort in _ASCENDING
+    order = (key, _l.id) if ascending else (key.desc(), _l.id.desc())
+    if after is not None and ascending:
+        here = sa.tuple_(sa.literal(after.at), sa.literal(after.id))
+        query = query.where(sa.tuple_(key, _l.id) > here)
+    elif after is not None:
+        query = query.where(queries.later_than(key, _l.id, after))
+    found = query.order_by(*order).limit(limit).subquery("found")
+    return published().join(found, found.c.id == _l.id).order_by(*order)
 
 
 async def _few(tx: Tx, tokens: sa.ColumnElement[bool]) -> list[str] | None:
@@ -117,9 +120,9 @@ async def _few(tx: Tx, tokens: sa.ColumnElement[bool]) -> list[str] | None:
     return None if len(ids) > MOST_SORTED else ids
 
 
-def _often(tokens: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+def _often(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """The same in a shape that the planner takes for as likely as not."""
-    return sa.case((tokens, sa.true()), else_=sa.false())
+    return sa.case((condition, sa.true()), else_=sa.false())
 
 
 async def _only_bitmaps(tx: Tx, only: bool) -> None:
@@ -136,8 +139,16 @@ async def these(tx: Tx, ids: list[str]) -> list[Row]:
 
 
 async def _query(deps: AdminDeps, tx: Tx, wanted: Filter) -> sa.Select[Any]:
-    """All but words and facets."""
-    query = published().where(_l.kind.in_(deps.settings.preset.kinds))
+    """The ids of listings that can be seen; all conditions but words and facets."""
+    # Not a join: each listing on the way asks for its own expert.
+    user_state = sa.select(users.c.state).where(users.c.id == _l.expert_id)
+    expert_active = sa.select(experts.c.active).where(experts.c.user_id == _l.expert_id)
+    seen = sa.and_(user_state.scalar_subquery() == "active", expert_active.scalar_subquery())
+    query = sa.select(_l.id).where(
+        _l.state == "published",
+        _often(seen),
+        _l.kind.in_(deps.settings.preset.kinds),
+    )
     if wanted.kind is not None:
         query = query.where(_l.kind == wanted.kind)
     if wanted.category is not None:

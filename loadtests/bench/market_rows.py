@@ -53,7 +53,7 @@ def _statements(sizes: Sizes) -> list[str]:
     ]
 
 
-_AT: Final = "1700000000000 + n * 60000"
+_AT: Final = "1700000000000 + n::bigint * 60000"
 _TARIFF: Final = (
     '{"currency": "EUR", "price_minor": 1200, "per_seconds": 900, "block_seconds": 900,'
     ' "prepaid_seconds": 900, "grace_seconds": 60, "grace_sessions": 1, "clock_message": 2}'
@@ -144,7 +144,7 @@ def _money(sizes: Sizes) -> list[str]:
         UNION ALL SELECT 'acc_psp', 'psp', 'platform', 'EUR', NULL, 1""",
         f"""
         INSERT INTO transfers (id, key, request_hash, kind, currency, amount_minor, created_at_ms)
-        SELECT 'tr_t' || n, 't' || n, '', 'topup', 'EUR', 200000, {_AT}
+        SELECT 'tr_t' || n, 't' || n, '', 'topup', 'EUR', 2000000, {_AT}
         FROM generate_series(1, {topup}) n""",
         """
         INSERT INTO transfers (id, key, request_hash, kind, currency, amount_minor, fee_minor,
@@ -153,9 +153,9 @@ def _money(sizes: Sizes) -> list[str]:
         FROM orders""",
         f"""
         INSERT INTO entries (transfer_id, account_id, amount_minor)
-        SELECT 'tr_t' || n, 'acc_w' || (1 + n % {sizes.customers}), 200000
+        SELECT 'tr_t' || n, 'acc_w' || (1 + n % {sizes.customers}), 2000000
         FROM generate_series(1, {topup}) n
-        UNION ALL SELECT 'tr_t' || n, 'acc_psp', -200000 FROM generate_series(1, {topup}) n""",
+        UNION ALL SELECT 'tr_t' || n, 'acc_psp', -2000000 FROM generate_series(1, {topup}) n""",
         """
         INSERT INTO entries (transfer_id, account_id, amount_minor)
         SELECT 'tr_' || o.id, a.id, -1200 FROM orders o

@@ -194,8 +194,13 @@ def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 async def _many(store: Store, count: int) -> None:
-    """So many published listings; each has a word that one in a thousand has."""
+    """So many published listings; each has a word that one in a thousand has. And as many users."""
     async with store.transaction() as tx:
+        await tx.exec_driver_sql(
+            "INSERT INTO users (id, email, display_name, password_hash, roles, created_at_ms) "
+            "SELECT 'usr_many_' || n, n || '@many.test', 'Somebody', '-', '[]', 1 "
+            f"FROM generate_series(1, {count}) n"
+        )
         await tx.exec_driver_sql(
             "INSERT INTO listings (id, expert_id, kind, title, description, category, state, "
             "tariffs, search_text, price_from_minor, rating_milli, order_count, created_at_ms) "
@@ -225,11 +230,12 @@ async def test_P4_a_page_of_many_listings_is_read_off_an_index(postgres_store: S
         )
         for wanted, sort in searches:
             async with postgres_store.reading() as tx:
-                query = await search.statement(world.deps, tx, wanted, sort, after=None)
+                query = await search.statement(world.deps, tx, wanted, sort, after=None, limit=21)
                 assert query is not None
-                plan = await _plan(tx, query.limit(21))
-            scans = [node for node in _nodes(plan) if node.get("Relation Name") == "listings"]
-            assert scans
+                plan = await _plan(tx, query)
+            big = ("listings", "users")
+            scans = [node for node in _nodes(plan) if node.get("Relation Name") in big]
+            assert {node["Relation Name"] for node in scans} == set(big)
             assert all(node["Node Type"] != "Seq Scan" for node in scans), (wanted, sort)
         assert len(await found(world.stranger, "q=word777&limit=100")) == 20
     finally:
