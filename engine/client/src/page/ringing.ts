@@ -51,15 +51,17 @@ export class RingingCalls {
 
   async answer({ session, call }: RingingCall, startNow: boolean): Promise<void> {
     const video = call.mode === "video";
-    const start = startNow && call.mode !== "text";
-    // The devices warm up while the answer is on its way; `start` tells if they would not open.
-    if (start)
-      session.media.devices.open("audio", ...(video ? (["video"] as const) : [])).catch(() => undefined);
-    await session.accept();
+    const start = () => session.start({ audio: true, video });
+    const wanted = startNow && call.mode !== "text";
+    const accepted = session.accept();
+    // The devices open while the answer is on its way, and starting does not wait for what the engine says to it.
+    const started = wanted && session.live ? start() : null;
+    started?.catch(() => undefined); // heard below, if there is a call to be started
+    await accepted;
     if (!session.live) await session.join();
     this.#remove(session);
     this.app.enter(session);
-    if (start) await session.start({ audio: true, video });
+    if (wanted) await (started ?? start());
   }
 
   async decline({ session }: RingingCall): Promise<void> {
