@@ -227,12 +227,14 @@ class SessionService:
         self._heartbeat.stop()
         self._conductor.deadlines.close()
         self._quality.close()
+        # Before anything is waited for: a session whose tasks are cancelled no longer knows what
+        # was delivered meanwhile, and must not go on with that.
+        for rt in self._registry:
+            self._conductor.drop(rt)
         tasks = list(self._conductor.tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for rt in self._registry:
-            self._conductor.drop(rt)
 
     @property
     def draining(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -175,6 +176,36 @@ async def test_a_drain_waits_no_longer_than_it_was_given(rig: SessionRig) -> Non
     await draining
     await rig.service.stop()
     assert rig.media.calls == {}
+    del journal.write  # type: ignore[method-assign]
+    await rig.crash()
+    assert (await rig.row(one.id)).end_reason == "server_restart"
+
+
+async def test_what_is_stopped_serves_nobody_while_it_waits_for_the_store(
+    rig: SessionRig,
+) -> None:
+    one = await reach(rig, "charged")
+    answers = asyncio.Event()
+
+    async def hang(rt: object, entries: object) -> list[object]:
+        while not answers.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await answers.wait()
+        return []
+
+    journal = rig.service._conductor._journal
+    journal.write = hang  # type: ignore[method-assign,assignment]
+    muting = asyncio.create_task(
+        rig.service.track_update(one.expert, one.expert_device, one.id, True, False)
+    )
+    await _turns()
+    stopping = asyncio.create_task(rig.service.stop())
+    await _turns()
+    assert not stopping.done()
+    assert rig.media.calls == {}
+    assert rig.service.live_sessions() == []
+    answers.set()
+    await asyncio.gather(stopping, muting, return_exceptions=True)
     del journal.write  # type: ignore[method-assign]
     await rig.crash()
     assert (await rig.row(one.id)).end_reason == "server_restart"
