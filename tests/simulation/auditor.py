@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
-from engine.clock import NS_PER_S
+from engine.clock import NS_PER_MS, NS_PER_S
 from tests.simulation import naive
+from tests.simulation.node import TIMERS_LATE_MS
 from tests.simulation.plan import NODE_FAULTS, STORE_FAULTS
 from tests.simulation.trace import Broken
 from tests.simulation.truth import Run, Talk
@@ -167,9 +168,14 @@ class Auditor:
         funded_ns = self.watch.funded_ns(talk)
         if kept_ns > most_ns and not kept_ns == funded_ns <= running_ns:
             raise Broken("overcharged", f"{kept_ns} after a crash, really {most_ns}", talk.id)
-        every_ns = round(self.world.plan.checkpoint_every_s * NS_PER_S)
+        plan = self.world.plan
+        every_ns = round(plan.checkpoint_every_s * NS_PER_S)
+        if plan.has("late_timers"):  # the heartbeat's too
+            every_ns += max(TIMERS_LATE_MS) * NS_PER_MS
         if run.node.link.troubled_ns >= death_ns - TROUBLE_NS:
             return
+        if run.noted_ns in run.node.link.unheard:
+            return  # it never heard that it had taken the session over
         if max(run.noted_ns, run.began_ns) < death_ns - every_ns - SLACK_NS:
             raise Broken("checkpoint", f"none for {death_ns - run.noted_ns}", talk.id)
         least_ns, _, _ = self._naive(talk, run, started, min(stop_ns, run.noted_ns - SLACK_NS))

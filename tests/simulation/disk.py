@@ -58,6 +58,8 @@ class Link:
         self.die: Callable[[], None] = lambda: None
         self.begun_ns = 0
         """When the transaction that writes now (or wrote last) began."""
+        self.unheard: set[int] = set()
+        """When those began that were committed without anybody being told."""
         self.troubled_ns = 0
         """When something last went wrong, was slow, or will have been."""
 
@@ -111,6 +113,7 @@ class Link:
             self._trace(self.name, "commit")
             self.on_commit(self)
             if self._dice.random() < self.commit_fails:
+                self.unheard.add(self.begun_ns)
                 raise self._fault(IOERR, "committed, but the answer is lost")
 
     async def _step(self, connection: _Connection) -> None:

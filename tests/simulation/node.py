@@ -27,6 +27,8 @@ from tests.support.virtual_clock import START_WALL_MS
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+TIMERS_LATE_MS = (1, 30, 400, 1_500)
+
 
 class OrderedSet(MutableSet[Any]):
     """Iterates in order of insertion: a set's order is another one in every process."""
@@ -69,7 +71,7 @@ class NodeClock:
     def call_at(self, at_ns: int, callback: Callable[[], None]) -> Timer:
         late_ns = 0
         if self._late is not None and self._late.random() < 0.5:
-            late_ns = self._late.choice([1, 30, 400, 1_500]) * NS_PER_MS
+            late_ns = self._late.choice(TIMERS_LATE_MS) * NS_PER_MS
         handle = Timer(callback)
         due_ns = max(self._loop.now_ns, at_ns - self.offset_ns) + late_ns
         self._loop.at(due_ns, lambda: self._node.when_awake(handle.run))

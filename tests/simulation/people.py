@@ -28,6 +28,8 @@ class Couple:
 
     def __init__(self, world: World, number: int, customer: str, experts: list[str]) -> None:
         self.world = world
+        self.number = number
+        """Two couples may share a customer, and never a device."""
         self.loop = world.loop
         self.dice = world.dice(f"couple {number}")
         self.network = world.dice(f"network {number}")
@@ -128,7 +130,7 @@ class Couple:
     async def _call(self, node: Node, order: Order) -> None:
         self.calls += 1
         found: list[Talk] = []
-        device = f"{self.customer}:{self.calls}"
+        device = f"{self.customer}:{self.number}.{self.calls}"
 
         async def invite() -> None:
             mode: Any = order.mode
@@ -164,7 +166,7 @@ class Couple:
             await service.decline(order.expert, f"{order.expert}:1", talk.id)
 
     async def _answer(self, talk: Talk, run: Run) -> None:
-        device = f"{talk.order.expert}:{self.calls}"
+        device = f"{talk.order.expert}:{self.number}.{self.calls}"
         service, node = run.node.service, run.node
 
         async def accept() -> None:
@@ -297,7 +299,7 @@ class Couple:
                     functools.partial(self._drop, talk, run, role=role, user=user, device=device)
                 )
             await self.loop.sleep(self.dice.choice([0.2, 2, 10, 29, 31]))
-            device = f"{user}:{self.calls}:{self.dice.randrange(1000)}"
+            device = f"{user}:{self.number}.{self.calls}:{self.dice.randrange(1000)}"
             await self._join(talk, run, role, device)
 
     def _drop(self, talk: Talk, run: Run, *, role: Role, user: str, device: str) -> None:
@@ -330,7 +332,8 @@ class Couple:
     # Media ----------------------------------------------------------------------------------------
 
     async def _talk_media(self, talk: Talk, run: Run) -> None:
-        order, service, device = talk.order, run.node.service, f"{talk.order.expert}:{self.calls}"
+        order, service = talk.order, run.node.service
+        device = f"{order.expert}:{self.number}.{self.calls}"
         tracks = functools.partial(
             service.track_update, order.expert, device, talk.id, True, order.mode == "video"
         )
