@@ -145,6 +145,10 @@ async def _play(url: str, pair: Pair) -> None:
 
 async def _main(url: str) -> None:
     pairs = msgspec.json.decode(sys.stdin.readline(), type=list[Pair])
+    # As a rule the answer to an offer whose call has ended meanwhile, which nobody waits for.
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, about: print(f"failed beside a call: {about.get('exception')!r}", flush=True)
+    )
     async with asyncio.TaskGroup() as group:
         for pair in pairs:
             group.create_task(_play(url, pair))
