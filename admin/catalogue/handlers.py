@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,15 +11,17 @@ from msgspec import Meta, Struct
 from admin import schemas
 from admin.catalogue import categories, desk, listings, revisions, search
 from admin.catalogue import schemas as bodies
-from admin.catalogue.machine import Decision, listing_of
+from admin.catalogue.machine import LISTING, Decision, listing_of
 from admin.experts import profile
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
-from admin.market.transitions import transition
+from admin.market.routes import carry_out, move_route, moving
+from admin.market.transitions import Done
 from engine.errors import BadInput, Conflict, NotFound
 from engine.signaling.messages import IdText, Mode
+from engine.store.database import Tx
 
 Limit = Annotated[int, Meta(ge=1, le=100)]
 Text = Annotated[str, Meta(max_length=120)]
@@ -131,34 +134,12 @@ async def create_listing(call: Call[bodies.CreateListing, Nothing]) -> Answer:
         return await call.claim.settle(tx, Answer(201, listing))
 
 
-async def _move(call: Call[Any, Any], action: str, body: object = None) -> Answer:
-    deps, user = call.deps, call.user
-    async with deps.store.transaction() as tx:
-        done = await transition(deps, tx, listing_of(call.id), action, user.actor, body=body)
-        listing = await desk.one(deps, tx, user, call.id)
-        answer = await call.claim.settle(tx, Answer(200, listing))
-    await done.tell()
-    return answer
+async def _shown(call: Call[Any, Nothing], tx: Tx, _done: Done) -> bodies.MyListing:
+    return await desk.one(call.deps, tx, call.user, call.id)
 
 
-async def edit_listing(call: Call[bodies.EditListing, Nothing]) -> Answer:
-    return await _move(call, "edit", call.body)
-
-
-async def archive_listing(call: Call[Nothing, Nothing]) -> Answer:
-    return await _move(call, "archive")
-
-
-async def submit_listing(call: Call[Nothing, Nothing]) -> Answer:
-    return await _move(call, "submit")
-
-
-async def pause_listing(call: Call[Nothing, Nothing]) -> Answer:
-    return await _move(call, "pause")
-
-
-async def resume_listing(call: Call[Nothing, Nothing]) -> Answer:
-    return await _move(call, "resume")
+async def _move(call: Call[Any, Nothing], action: str, body: object) -> Answer:
+    return await carry_out(call, moving(listing_of(call.id), action, body), _shown)
 
 
 async def put_listing_file(call: Call[bodies.ListingFile, Nothing]) -> Answer:
@@ -196,6 +177,16 @@ def _mine(method: str, path: str, handler: Any, summary: str, **more: Any) -> Ro
         tag="My listings",
         **(defaults | more),
     )
+
+
+_action = partial(
+    move_route,
+    LISTING,
+    tag="My listings",
+    answer=bodies.MyListing,
+    show=_shown,
+    refusals=(403, 404, 409),
+)
 
 
 _ONE = f"/listings/{ID}"
@@ -251,17 +242,23 @@ ROUTES = (
         status=201,
         idempotent=True,
     ),
-    _mine(
-        "PATCH",
+    _action(
+        "edit",
         _ONE,
-        edit_listing,
         "Prices at once; texts after a review, until which the published ones stay",
-        body=bodies.EditListing,
+        method="PATCH",
+        idempotent=False,
     ),
-    _mine("DELETE", _ONE, archive_listing, "Archive: hidden for good, orders continue"),
-    _mine("POST", f"{_ONE}/submit", submit_listing, "To the moderators", idempotent=True),
-    _mine("POST", f"{_ONE}/pause", pause_listing, "Hide for a while", idempotent=True),
-    _mine("POST", f"{_ONE}/resume", resume_listing, "Show again", idempotent=True),
+    _action(
+        "archive",
+        _ONE,
+        "Archive: hidden for good, orders continue",
+        method="DELETE",
+        idempotent=False,
+    ),
+    _action("submit", f"{_ONE}/submit", "To the moderators"),
+    _action("pause", f"{_ONE}/pause", "Hide for a while"),
+    _action("resume", f"{_ONE}/resume", "Show again"),
     _mine(
         "PUT",
         f"{_ONE}/files/{_N}",
