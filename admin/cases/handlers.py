@@ -9,19 +9,14 @@ from msgspec import Struct
 
 from admin.cases import schemas, views
 from admin.cases.machine import CASE
-from admin.catalogue.handlers import CursorText, Limit
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
+from admin.http.cursors import CursorText, Limit, PageQuery
 from admin.market.routes import move_route
 from admin.market.transitions import Done
 from engine.store.database import Tx
-
-
-class PageQuery(Struct):
-    cursor: CursorText | None = None
-    limit: Limit = 20
 
 
 class QueueQuery(Struct):

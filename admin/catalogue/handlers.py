@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from admin import schemas
 from admin.catalogue import categories, desk, listings, revisions, search
@@ -17,32 +17,26 @@ from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
+from admin.http.cursors import CursorText, Limit, PageQuery
 from admin.market.routes import carry_out, move_route, moving
 from admin.market.transitions import Done
 from engine.errors import BadInput, Conflict, NotFound
 from engine.signaling.messages import IdText, Mode
 from engine.store.database import Tx
 
-Limit = Annotated[int, Meta(ge=1, le=100)]
-Text = Annotated[str, Meta(max_length=120)]
-CursorText = Annotated[str, Meta(max_length=200)]
 PriceMinor = Annotated[int, Meta(ge=0, le=2**53)]
 _N = "{n:[0-9]{1,3}}"
 
 
-class LocaleQuery(Struct):
-    locale: bodies.Locale | None = None
-
-
-class ListingQuery(LocaleQuery):
+class ListingQuery(bodies.LocaleQuery):
     """`locale`: listings that have it. `language`: of the expert. `ids`: to compare, at most ten
     with commas between them; nothing else filters those."""
 
-    q: Text | None = None
-    kind: Text | None = None
+    q: bodies.Filter | None = None
+    kind: bodies.Filter | None = None
     mode: Mode | None = None
-    category: Text | None = None
-    language: Text | None = None
+    category: bodies.Filter | None = None
+    language: bodies.Filter | None = None
     price_min: PriceMinor | None = None
     price_max: PriceMinor | None = None
     rating_min: Annotated[float, Meta(ge=0, le=5)] | None = None
@@ -53,12 +47,7 @@ class ListingQuery(LocaleQuery):
     limit: Limit = 20
 
 
-class PageQuery(Struct):
-    cursor: CursorText | None = None
-    limit: Limit = 20
-
-
-async def list_categories(call: Call[Nothing, LocaleQuery]) -> Answer:
+async def list_categories(call: Call[Nothing, bodies.LocaleQuery]) -> Answer:
     locale = call.query.locale or call.deps.settings.preset.locales[0]
     async with call.deps.store.reading() as tx:
         return Answer(200, await categories.tree(tx, locale))
@@ -102,7 +91,7 @@ async def _compare(call: Call[Nothing, ListingQuery], ids: str) -> Answer:
     return Answer(200, schemas.ListingPage(items, None))
 
 
-async def get_listing(call: Call[Nothing, LocaleQuery]) -> Answer:
+async def get_listing(call: Call[Nothing, bodies.LocaleQuery]) -> Answer:
     async with call.deps.store.reading() as tx:
         listing = await listings.one(call.deps, tx, call.viewer, call.id, call.query.locale)
     if listing is None:
@@ -198,7 +187,7 @@ ROUTES = (
         handler=list_categories,
         summary="The tree of categories",
         tag="Catalogue",
-        query=LocaleQuery,
+        query=bodies.LocaleQuery,
         answer=bodies.Categories,
         auth="none",
     ),
@@ -218,7 +207,7 @@ ROUTES = (
         handler=get_listing,
         summary="One published listing, with the viewer's running orders of it",
         tag="Catalogue",
-        query=LocaleQuery,
+        query=bodies.LocaleQuery,
         answer=schemas.Listing,
         auth="optional",
         refusals=(404,),

@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from admin import schemas as shared
 from admin.catalogue import listings
-from admin.catalogue.handlers import CursorText, Limit
 from admin.conversations import access, pairs, schemas, views
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
+from admin.http.cursors import CursorText, Limit
 from engine.chat.rules import warning
 from engine.errors import BadInput, Conflict, NotFound
 from engine.ids import new_id

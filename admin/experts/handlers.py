@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec import Struct
 
-from admin.catalogue.handlers import CursorText, Limit, LocaleQuery, Text
+from admin.catalogue.schemas import Filter, LocaleQuery
 from admin.experts import applications, availability, marks, pages, profile, reports, stats
 from admin.experts import schemas as bodies
 from admin.experts.applications import APPLICATION, Decision, application_of
@@ -15,6 +15,7 @@ from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
+from admin.http.cursors import CursorText, Limit
 from admin.market.routes import carry_out, move_route, moving
 from admin.market.transitions import Done
 from engine.store.database import Tx
@@ -24,7 +25,7 @@ _SLUG = "{slug:[a-z0-9-]{1,80}}"
 
 
 class ExpertQuery(Struct):
-    category: Text | None = None
+    category: Filter | None = None
     online: bool | None = None
     cursor: CursorText | None = None
     limit: Limit = 20

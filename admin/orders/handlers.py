@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from admin import schemas
 from admin.cases.machine import withdraw_dispute
-from admin.catalogue.handlers import CursorText, Limit
 from admin.http import cursors
 from admin.http.answers import Answer, refusal
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
+from admin.http.cursors import CursorText, Limit
 from admin.market.routes import move_route
 from admin.market.transitions import Done
 from admin.orders import goods, service, views

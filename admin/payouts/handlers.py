@@ -9,13 +9,12 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 from aiohttp import web
-from msgspec import Struct
 
-from admin.catalogue.handlers import CursorText, Limit
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Reply, Route
+from admin.http.cursors import PageQuery
 from admin.market.routes import move_route
 from admin.market.transitions import Done
 from admin.payouts import service
@@ -31,11 +30,6 @@ from engine.store.tables import payments
 _STAFF = "/admin/payouts"
 
 State = Literal["requested", "approved", "sent", "paid", "failed", "cancelled"]
-
-
-class PageQuery(Struct):
-    cursor: CursorText | None = None
-    limit: Limit = 20
 
 
 class StaffQuery(PageQuery):

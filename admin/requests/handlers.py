@@ -7,11 +7,11 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from admin.catalogue.handlers import CursorText, Limit
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
+from admin.http.cursors import CursorText, Limit
 from admin.market.routes import move_route, moving
 from admin.market.transitions import Done
 from admin.requests import schemas, service, views

@@ -6,13 +6,12 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from msgspec import Struct
 
-from admin.catalogue.handlers import CursorText, Limit
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
+from admin.http.cursors import PageQuery
 from admin.market.routes import move_route
 from admin.market.transitions import Done, transition
 from admin.reviews import schemas, views
@@ -21,11 +20,6 @@ from engine.store.database import Tx
 from engine.store.market_tables import reviews
 
 SLUG = "{slug:[0-9a-z_-]{1,80}}"
-
-
-class PageQuery(Struct):
-    cursor: CursorText | None = None
-    limit: Limit = 20
 
 
 async def list_expert_reviews(call: Call[Nothing, PageQuery]) -> Answer:
