@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from admin.market.timers import Due
+from typing import Final
+
+from admin.market.timers import Chore
 from admin.orders.timers import ORDERS
 from admin.requests.service import REQUESTS
+from admin.retention import OldNotifications, OldRecordings
 
-DUE: tuple[Due, ...] = (ORDERS, REQUESTS)
+DUE: tuple[Chore, ...] = (ORDERS, REQUESTS)
+
+RETENTION: tuple[Chore, ...] = (OldNotifications(), OldRecordings())
+"""Apart from the others, which must not wait for a disk, and seldom: days are what counts here."""
+RETENTION_EVERY_S: Final = 3_600.0

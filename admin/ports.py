@@ -181,6 +181,10 @@ class AdminSettings:
     """Requests of one user that change something."""
     files_quota_bytes: int = 1_000_000_000
     """Of all files of one user together."""
+    recording_kept_days: int = 90
+    """After its end; 0: for ever."""
+    notifications_kept_days: int = 180
+    """After it was sent; 0: for ever."""
 
     def __post_init__(self) -> None:
         if len(self.secret) < 32:
@@ -220,6 +224,14 @@ class RecordingsPort(Protocol):
 
     def file(self, name: str) -> Path | None:
         """A finished file by its name; None for anything else."""
+        ...
+
+    async def held(self) -> Sequence[str]:
+        """Ids of the recordings of which there is anything on this node's disk."""
+        ...
+
+    async def delete(self, recording_id: str) -> None:
+        """Delete whatever this node's disk has of it. Raises `OSError`."""
         ...
 
 

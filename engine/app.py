@@ -26,7 +26,7 @@ from admin import demo
 from admin.accounts.links import secret_links
 from admin.app import build_api
 from admin.catalogue import categories, indexing
-from admin.due import DUE
+from admin.due import DUE, RETENTION, RETENTION_EVERY_S
 from admin.files.s3 import Bucket, S3Storage
 from admin.files.storage import LocalFolder, Storage
 from admin.live.ice import IceServers
@@ -122,7 +122,7 @@ class Application:
         self._delivery: Delivery | None = None
         self.url = ""
         self._runner: web.AppRunner | None = None
-        self._timers: Timers | None = None
+        self._timers: list[Timers] = []
 
     async def start(self) -> None:
         """Migrate, recover what an earlier run left, and serve."""
@@ -148,13 +148,14 @@ class Application:
             words = Words(self.preset, self.url)
             self._delivery = self._make_delivery(words)
             deps = self._admin_deps(words, self._delivery)
-            self._timers = Timers(deps, DUE)
+            self._timers = [Timers(deps, DUE), Timers(deps, RETENTION, every_s=RETENTION_EVERY_S)]
             self._runner = web.AppRunner(self._web_app(deps), access_log=None, shutdown_timeout=2)
             await self._runner.setup()
             await web.SockSite(self._runner, listener).start()
             self.auditing.start()
             self._delivery.start()
-            self._timers.start()
+            for timers in self._timers:
+                timers.start()
         except BaseException:
             listener.close()
             await self.stop()
@@ -164,8 +165,8 @@ class Application:
 
     async def stop(self) -> None:
         """Drain: no new calls, running ones are told and settled; then close in reverse order."""
-        if self._timers is not None:
-            await self._timers.stop()
+        for timers in self._timers:
+            await timers.stop()
         await self.sessions.drain(self.settings.drain_s)
         await self.signaling.stop()
         if self._runner is not None:
@@ -234,6 +235,8 @@ class Application:
             turn_urls=tuple(self.settings.turn_urls),
             turn_secret=self.settings.turn_secret.get_secret_value(),
             files_quota_bytes=self.settings.files_quota_mb * 1_000_000,
+            recording_kept_days=self.settings.recording_kept_days,
+            notifications_kept_days=self.settings.notifications_kept_days,
         )
 
     def _make_providers(self) -> dict[str, PaymentProvider]:

@@ -126,6 +126,13 @@ class Settings(BaseSettings):
     recording_max_mb: int = Field(
         8000, ge=1, description="A recording ends when its files have reached this size."
     )
+    recording_kept_days: int = Field(
+        90,
+        ge=0,
+        le=36_500,
+        description="A recording is deleted so many days after its end, or once nothing is open "
+        "about its order any more; 0: never.",
+    )
     turn_urls: List = Field([], description="TURN servers given to clients, comma-separated.")
     turn_secret: SecretStr = Field(
         SecretStr(""), description="Shared secret that TURN credentials are made from."
@@ -157,6 +164,12 @@ class Settings(BaseSettings):
     )
     mail_sender: str = Field(
         "Talktime <no-reply@localhost>", description="Who mails come from: NAME <ADDRESS>."
+    )
+    notifications_kept_days: int = Field(
+        180,
+        ge=0,
+        le=36_500,
+        description="A notification is deleted so many days after it was sent; 0: never.",
     )
     cors_origins: List = Field(
         [], description="Origins of other sites that may call the API, comma-separated."

@@ -6,16 +6,18 @@ from typing import Any
 
 from admin.accounts import consents, profile, registration, schemas, signins, strength
 from admin.accounts.export import export
-from admin.accounts.machine import user_of
+from admin.accounts.machine import USER, user_of
 from admin.accounts.people import find_active
 from admin.accounts.registration import Registration
 from admin.accounts.signin import SignIn
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
-from admin.market.transitions import transition
+from admin.market.routes import carry_out, move_route, moving
+from admin.market.transitions import Done
 from engine.errors import Unauthorized
 from engine.ratelimit import Limiter
+from engine.store.database import Tx
 from engine.store.tables import users
 
 _TAG = "Account"
@@ -183,12 +185,8 @@ def _own(sign_in: SignIn, exports: Limiter) -> tuple[Route, ...]:
         return answer
 
     async def erase_me(call: Call[schemas.EraseUser, Nothing]) -> Answer:
-        deps, user = call.deps, call.user
-        await sign_in.confirm(user, call.body.password)
-        async with deps.store.transaction() as tx:
-            done = await transition(deps, tx, user_of(user.id), "erase", user.actor)
-        await done.tell()
-        return Answer(200, schemas.AccountState(user.id, done.row.state))
+        await sign_in.confirm(call.user, call.body.password)
+        return await carry_out(call, moving(user_of(call.user.id), "erase"), _state)
 
     async def export_me(call: Call[Nothing, Nothing]) -> Answer:
         deps, user = call.deps, call.user
@@ -285,25 +283,20 @@ async def give_consents(call: Call[schemas.GiveConsents, Nothing]) -> Answer:
 # Staff --------------------------------------------------------------------------------------------
 
 
-def _by_staff(action: str, summary: str) -> Route:
-    async def act(call: Call[schemas.StaffReason, Nothing]) -> Answer:
-        deps = call.deps
-        async with deps.store.transaction() as tx:
-            done = await transition(
-                deps, tx, user_of(call.id), action, call.user.actor, body=call.body
-            )
-        await done.tell()
-        return Answer(200, schemas.AccountState(done.row.id, done.row.state))
+async def _state(_call: Call[Any, Nothing], _tx: Tx, done: Done) -> schemas.AccountState:
+    return schemas.AccountState(done.row.id, done.row.state)
 
-    act.__name__ = f"{action}_user"
-    return Route(
-        method="POST",
-        path=f"/admin/users/{ID}/{action}",
-        handler=act,
-        summary=summary,
+
+def _by_staff(action: str, summary: str) -> Route:
+    return move_route(
+        USER,
+        action,
+        f"/admin/users/{ID}/{action}",
+        summary,
         tag="Staff",
-        body=schemas.StaffReason,
         answer=schemas.AccountState,
+        show=_state,
+        idempotent=False,
         refusals=(403, 404, 409),
     )
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import Struct
 
-from admin.cases import kinds, machine, schemas, views
-from admin.catalogue.handlers import CursorText, Limit
+from admin.cases import schemas, views
+from admin.cases.machine import CASE
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
-from admin.market.transitions import transition
-
-
-class PageQuery(Struct):
-    cursor: CursorText | None = None
-    limit: Limit = 20
+from admin.http.cursors import CursorText, Limit, PageQuery
+from admin.market.routes import move_route
+from admin.market.transitions import Done
+from engine.store.database import Tx
 
 
 class QueueQuery(Struct):
@@ -51,29 +50,11 @@ async def list_queue(call: Call[Nothing, QueueQuery]) -> Answer:
     return Answer(200, page)
 
 
-def _action(action: str, path: str, summary: str, body: type[Struct]) -> Route:
-    async def act(call: Call[Any, Nothing]) -> Answer:
-        deps, user = call.deps, call.user
-        subject = machine.case_of(call.id)
-        async with deps.store.transaction() as tx:
-            done = await transition(deps, tx, subject, action, user.actor, body=call.body)
-            case = await views.one(deps, tx, user, call.id)
-            answer = await call.claim.settle(tx, Answer(200, case))
-        await done.tell()
-        return answer
+async def _shown(call: Call[Any, Nothing], tx: Tx, _done: Done) -> schemas.CaseDetail:
+    return await views.one(call.deps, tx, call.user, call.id)
 
-    act.__name__ = f"{action}_case"
-    return Route(
-        method="POST",
-        path=f"{path}/{ID}/{action.replace('_', '-')}",
-        handler=act,
-        summary=summary,
-        tag="Cases",
-        body=None if body is Nothing else body,
-        answer=schemas.CaseDetail,
-        idempotent=True,
-        refusals=(403, 404),
-    )
+
+_action = partial(move_route, CASE, tag="Cases", answer=schemas.CaseDetail, show=_shown)
 
 
 ROUTES = (
@@ -95,8 +76,8 @@ ROUTES = (
         answer=schemas.CaseDetail,
         refusals=(404,),
     ),
-    _action("withdraw", "/cases", "Withdraw one's own case", Nothing),
-    _action("answer_info", "/cases", "Answer what staff asked", machine.Reply),
+    _action("withdraw", f"/cases/{ID}/withdraw", "Withdraw one's own case"),
+    _action("answer_info", f"/cases/{ID}/answer-info", "Answer what staff asked"),
     Route(
         method="GET",
         path="/admin/cases",
@@ -107,7 +88,7 @@ ROUTES = (
         answer=schemas.CasePage,
         refusals=(403,),
     ),
-    _action("assign", "/admin/cases", "Give a case to somebody", machine.Assign),
-    _action("request_info", "/admin/cases", "Ask the members of a case", machine.Question),
-    _action("decide", "/admin/cases", "Decide a case, and have its subject follow", kinds.Decision),
+    _action("assign", f"/admin/cases/{ID}/assign", "Give a case to somebody"),
+    _action("request_info", f"/admin/cases/{ID}/request-info", "Ask the members of a case"),
+    _action("decide", f"/admin/cases/{ID}/decide", "Decide a case, and have its subject follow"),
 )

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from admin import schemas
 from admin.catalogue import categories, desk, listings, revisions, search
 from admin.catalogue import schemas as bodies
-from admin.catalogue.machine import Decision, listing_of
+from admin.catalogue.machine import LISTING, Decision, listing_of
 from admin.experts import profile
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
-from admin.market.transitions import transition
+from admin.http.cursors import CursorText, Limit, PageQuery
+from admin.market.routes import carry_out, move_route, moving
+from admin.market.transitions import Done
 from engine.errors import BadInput, Conflict, NotFound
 from engine.signaling.messages import IdText, Mode
+from engine.store.database import Tx
 
-Limit = Annotated[int, Meta(ge=1, le=100)]
-Text = Annotated[str, Meta(max_length=120)]
-CursorText = Annotated[str, Meta(max_length=200)]
 PriceMinor = Annotated[int, Meta(ge=0, le=2**53)]
 _N = "{n:[0-9]{1,3}}"
 
 
-class LocaleQuery(Struct):
-    locale: bodies.Locale | None = None
-
-
-class ListingQuery(LocaleQuery):
+class ListingQuery(bodies.LocaleQuery):
     """`locale`: listings that have it. `language`: of the expert. `ids`: to compare, at most ten
     with commas between them; nothing else filters those."""
 
-    q: Text | None = None
-    kind: Text | None = None
+    q: bodies.Filter | None = None
+    kind: bodies.Filter | None = None
     mode: Mode | None = None
-    category: Text | None = None
-    language: Text | None = None
+    category: bodies.Filter | None = None
+    language: bodies.Filter | None = None
     price_min: PriceMinor | None = None
     price_max: PriceMinor | None = None
     rating_min: Annotated[float, Meta(ge=0, le=5)] | None = None
@@ -50,12 +47,7 @@ class ListingQuery(LocaleQuery):
     limit: Limit = 20
 
 
-class PageQuery(Struct):
-    cursor: CursorText | None = None
-    limit: Limit = 20
-
-
-async def list_categories(call: Call[Nothing, LocaleQuery]) -> Answer:
+async def list_categories(call: Call[Nothing, bodies.LocaleQuery]) -> Answer:
     locale = call.query.locale or call.deps.settings.preset.locales[0]
     async with call.deps.store.reading() as tx:
         return Answer(200, await categories.tree(tx, locale))
@@ -99,7 +91,7 @@ async def _compare(call: Call[Nothing, ListingQuery], ids: str) -> Answer:
     return Answer(200, schemas.ListingPage(items, None))
 
 
-async def get_listing(call: Call[Nothing, LocaleQuery]) -> Answer:
+async def get_listing(call: Call[Nothing, bodies.LocaleQuery]) -> Answer:
     async with call.deps.store.reading() as tx:
         listing = await listings.one(call.deps, tx, call.viewer, call.id, call.query.locale)
     if listing is None:
@@ -131,34 +123,12 @@ async def create_listing(call: Call[bodies.CreateListing, Nothing]) -> Answer:
         return await call.claim.settle(tx, Answer(201, listing))
 
 
-async def _move(call: Call[Any, Any], action: str, body: object = None) -> Answer:
-    deps, user = call.deps, call.user
-    async with deps.store.transaction() as tx:
-        done = await transition(deps, tx, listing_of(call.id), action, user.actor, body=body)
-        listing = await desk.one(deps, tx, user, call.id)
-        answer = await call.claim.settle(tx, Answer(200, listing))
-    await done.tell()
-    return answer
+async def _shown(call: Call[Any, Nothing], tx: Tx, _done: Done) -> bodies.MyListing:
+    return await desk.one(call.deps, tx, call.user, call.id)
 
 
-async def edit_listing(call: Call[bodies.EditListing, Nothing]) -> Answer:
-    return await _move(call, "edit", call.body)
-
-
-async def archive_listing(call: Call[Nothing, Nothing]) -> Answer:
-    return await _move(call, "archive")
-
-
-async def submit_listing(call: Call[Nothing, Nothing]) -> Answer:
-    return await _move(call, "submit")
-
-
-async def pause_listing(call: Call[Nothing, Nothing]) -> Answer:
-    return await _move(call, "pause")
-
-
-async def resume_listing(call: Call[Nothing, Nothing]) -> Answer:
-    return await _move(call, "resume")
+async def _move(call: Call[Any, Nothing], action: str, body: object) -> Answer:
+    return await carry_out(call, moving(listing_of(call.id), action, body), _shown)
 
 
 async def put_listing_file(call: Call[bodies.ListingFile, Nothing]) -> Answer:
@@ -198,6 +168,16 @@ def _mine(method: str, path: str, handler: Any, summary: str, **more: Any) -> Ro
     )
 
 
+_action = partial(
+    move_route,
+    LISTING,
+    tag="My listings",
+    answer=bodies.MyListing,
+    show=_shown,
+    refusals=(403, 404, 409),
+)
+
+
 _ONE = f"/listings/{ID}"
 
 ROUTES = (
@@ -207,7 +187,7 @@ ROUTES = (
         handler=list_categories,
         summary="The tree of categories",
         tag="Catalogue",
-        query=LocaleQuery,
+        query=bodies.LocaleQuery,
         answer=bodies.Categories,
         auth="none",
     ),
@@ -227,7 +207,7 @@ ROUTES = (
         handler=get_listing,
         summary="One published listing, with the viewer's running orders of it",
         tag="Catalogue",
-        query=LocaleQuery,
+        query=bodies.LocaleQuery,
         answer=schemas.Listing,
         auth="optional",
         refusals=(404,),
@@ -251,17 +231,23 @@ ROUTES = (
         status=201,
         idempotent=True,
     ),
-    _mine(
-        "PATCH",
+    _action(
+        "edit",
         _ONE,
-        edit_listing,
         "Prices at once; texts after a review, until which the published ones stay",
-        body=bodies.EditListing,
+        method="PATCH",
+        idempotent=False,
     ),
-    _mine("DELETE", _ONE, archive_listing, "Archive: hidden for good, orders continue"),
-    _mine("POST", f"{_ONE}/submit", submit_listing, "To the moderators", idempotent=True),
-    _mine("POST", f"{_ONE}/pause", pause_listing, "Hide for a while", idempotent=True),
-    _mine("POST", f"{_ONE}/resume", resume_listing, "Show again", idempotent=True),
+    _action(
+        "archive",
+        _ONE,
+        "Archive: hidden for good, orders continue",
+        method="DELETE",
+        idempotent=False,
+    ),
+    _action("submit", f"{_ONE}/submit", "To the moderators"),
+    _action("pause", f"{_ONE}/pause", "Hide for a while"),
+    _action("resume", f"{_ONE}/resume", "Show again"),
     _mine(
         "PUT",
         f"{_ONE}/files/{_N}",

@@ -22,6 +22,11 @@ Kind = Literal["consult", "work", "files"]
 Images = Annotated[list[IdText], Meta(max_length=8)]
 Links = Annotated[list[Link], Meta(max_length=20)]
 Requirements = Annotated[str, Meta(max_length=1_000)]
+Filter = Annotated[str, Meta(max_length=120)]
+
+
+class LocaleQuery(Struct):
+    locale: Locale | None = None
 
 
 class Category(Struct):

@@ -17,6 +17,7 @@ from engine.errors import Conflict
 from engine.signaling.messages import Message
 from engine.store.database import Tx
 from engine.store.market_tables import cases, notifications, requests
+from engine.store.marks import require_unblocked
 from engine.store.tables import orders, read_marks, sessions, users
 
 _RUNNING_ORDER = ("open", "delivered", "disputed")
@@ -40,7 +41,7 @@ class Correspondence:
         if where.kind == "request":
             await _require_open_request(tx, (where.topic or "").partition(":")[0])
         if where.kind != "order" or not await _runs(tx, where.order_id):
-            await pairs.require_unblocked(tx, author_id, others)
+            await require_unblocked(tx, author_id, *others)
         return await pairs.screen(self._deps, tx, author_id, others)
 
     async def attach(

@@ -10,17 +10,18 @@ from msgspec import Struct
 
 from admin import schemas as shared
 from admin.catalogue import listings
-from admin.catalogue.handlers import CursorText, Limit
 from admin.conversations import access, pairs, schemas, views
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
+from admin.http.cursors import CursorText, Limit
 from engine.chat.rules import warning
 from engine.errors import BadInput, Conflict, NotFound
 from engine.ids import new_id
 from engine.signaling.messages import MessageSend
 from engine.store.database import Tx
+from engine.store.marks import require_unblocked
 from engine.store.tables import conversations, experts, users
 from engine.store.tables import listings as listing_rows
 
@@ -61,7 +62,7 @@ async def open_conversation(call: Call[schemas.OpenConversation, Nothing]) -> An
         known = sa.select(conversations.c.id).where(conversations.c.topic == topic)
         if await tx.scalar(known) is None:
             await _require_expert(tx, other)
-        await pairs.require_unblocked(tx, user.id, [other])
+        await require_unblocked(tx, user.id, other)
         conversation_id = await pairs.converse(
             tx, "pair", topic, (user.id, other), deps.clock.wall_ms()
         )

@@ -1,8 +1,8 @@
-"""Two people: whether one has blocked the other, and whether they have done business."""
+"""Two people: their conversation, and whether they have done business."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -12,10 +12,9 @@ from admin.market import settings
 from admin.ports import AdminDeps
 from engine.chat.off_platform import hide_contacts
 from engine.chat.ports import Screen
-from engine.errors import Forbidden
 from engine.ids import new_id
 from engine.store.database import Tx, insert_once
-from engine.store.market_tables import conversation_members, marks
+from engine.store.market_tables import conversation_members
 from engine.store.tables import conversations, orders
 
 PAID = ("open", "delivered", "completed", "disputed")
@@ -28,26 +27,6 @@ def pair_topic(one: str, other: str) -> str:
 
 def request_topic(request_id: str, expert_id: str) -> str:
     return f"{request_id}:{expert_id}"
-
-
-async def blocked(tx: Tx, user_id: str, others: Collection[str]) -> set[str]:
-    """Those of the others who have blocked the user, or whom the user has blocked."""
-    m = marks.c
-    query = sa.select(m.user_id, m.subject_id).where(
-        m.kind == "block",
-        sa.or_(
-            sa.and_(m.user_id == user_id, m.subject_id.in_(others)),
-            sa.and_(m.subject_id == user_id, m.user_id.in_(others)),
-        ),
-    )
-    rows = await tx.execute(query)
-    return {row.subject_id if row.user_id == user_id else row.user_id for row in rows}
-
-
-async def require_unblocked(tx: Tx, user_id: str, others: Collection[str]) -> None:
-    """Raises `Forbidden("blocked")`, without a word of who has blocked whom."""
-    if await blocked(tx, user_id, others):
-        raise Forbidden("blocked", "You cannot write to each other.")
 
 
 async def screen(deps: AdminDeps, tx: Tx, user_id: str, others: Sequence[str]) -> Screen | None:

@@ -7,22 +7,25 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec import Struct
 
-from admin.catalogue.handlers import CursorText, Limit, LocaleQuery, Text
+from admin.catalogue.schemas import Filter, LocaleQuery
 from admin.experts import applications, availability, marks, pages, profile, reports, stats
 from admin.experts import schemas as bodies
-from admin.experts.applications import Decision, application_of
+from admin.experts.applications import APPLICATION, Decision, application_of
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
-from admin.market.transitions import transition
+from admin.http.cursors import CursorText, Limit
+from admin.market.routes import carry_out, move_route, moving
+from admin.market.transitions import Done
+from engine.store.database import Tx
 from engine.store.tables import experts, users
 
 _SLUG = "{slug:[a-z0-9-]{1,80}}"
 
 
 class ExpertQuery(Struct):
-    category: Text | None = None
+    category: Filter | None = None
     online: bool | None = None
     cursor: CursorText | None = None
     limit: Limit = 20
@@ -159,23 +162,13 @@ async def get_my_application(call: Call[Nothing, Nothing]) -> Answer:
         return Answer(200, await applications.mine(tx, call.user.id))
 
 
-async def answer_application(call: Call[bodies.Apply, Nothing]) -> Answer:
-    return await _decide(call, "answer", call.body)
-
-
 async def decide_application(call: Call[bodies.Decide, Nothing]) -> Answer:
-    return await _decide(call, call.body.decision, Decision(call.body.reason))
+    subject, body = application_of(call.id), Decision(call.body.reason)
+    return await carry_out(call, moving(subject, call.body.decision, body), _case)
 
 
-async def _decide(call: Call[Any, Any], action: str, body: object) -> Answer:
-    deps = call.deps
-    async with deps.store.transaction() as tx:
-        done = await transition(
-            deps, tx, application_of(call.id), action, call.user.actor, body=body
-        )
-        answer = await call.claim.settle(tx, Answer(200, await reports.ref(tx, call.id)))
-    await done.tell()
-    return answer
+async def _case(call: Call[Any, Nothing], tx: Tx, _done: Done) -> bodies.CaseRef:
+    return await reports.ref(tx, call.id)
 
 
 def _route(method: str, path: str, handler: Any, summary: str, **more: Any) -> Route:
@@ -304,15 +297,14 @@ ROUTES = (
         answer=bodies.CaseRef,
         refusals=(404,),
     ),
-    _route(
-        "POST",
+    move_route(
+        APPLICATION,
+        "answer",
         f"{_APPLICATION}/answer",
-        answer_application,
         "Give the information that staff asked for",
-        body=bodies.Apply,
+        tag="Experts",
         answer=bodies.CaseRef,
-        idempotent=True,
-        refusals=(403, 404),
+        show=_case,
     ),
     _route(
         "POST",

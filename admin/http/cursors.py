@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import base64
 import binascii
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from engine.errors import BadInput
 
 _MOST_CHARACTERS = 200
+
+CursorText = Annotated[str, Meta(max_length=_MOST_CHARACTERS)]
+Limit = Annotated[int, Meta(ge=1, le=100)]
+
+
+class PageQuery(msgspec.Struct):
+    """Of lists that are asked for nothing else."""
+
+    cursor: CursorText | None = None
+    limit: Limit = 20
 
 
 class Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""What happens by itself when its time has come: one task per node, over `due_at_ms` columns.
+"""What happens by itself when its time has come: tasks per node, most over `due_at_ms` columns.
 
 A kind of thing that waits for something keeps the instant in its row. Every node looks for rows
 that are due, and acts on each in a transaction of its own with the row locked; who finds it locked
@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import sqlalchemy as sa
 import structlog
@@ -34,25 +34,22 @@ RETRY_MS: Final = 10 * 60_000
 _BATCH: Final = 100
 
 
-@dataclass(frozen=True, kw_only=True)
-class Due:
-    """Rows of `table` (columns id and due_at_ms) that wait for their time.
+class Chore(Protocol):
+    """Something to be looked after again and again."""
 
-    `act` makes the move, in a transaction in which the row is locked; None: there is nothing to do
-    any more, and the row waits for nothing.
-    """
-
-    name: str
-    table: sa.Table
-    act: Callable[[AdminDeps, Tx, Row], Awaitable[Done | None]]
+    async def work_off(self, deps: AdminDeps) -> int:
+        """Do what is due now; how much there was. Raises `Unavailable`."""
+        ...
 
 
 class Timers:
-    """`start`, then `stop`. `kinds` are worked off in this order, `every_s` apart."""
+    """`start`, then `stop`. `chores` are worked off in this order, every `every_s`."""
 
-    def __init__(self, deps: AdminDeps, kinds: Sequence[Due], *, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self, deps: AdminDeps, chores: Sequence[Chore], *, every_s: float = EVERY_S
+    ) -> None:
         self._deps = deps
-        self._kinds = kinds
+        self._chores = chores
         self._every_ns = round(every_s * NS_PER_S)
         self._timer: TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -80,68 +77,79 @@ class Timers:
         self._timer = clock.call_at(clock.now_ns() + self._every_ns, self.start)
 
     async def work_off(self) -> int:
-        """Act on whatever is due now; how much there was. Raises `Unavailable`."""
-        return sum([await self._work_off(kind) for kind in self._kinds])
+        """Do whatever is due now; how much there was. Raises `Unavailable`."""
+        return sum([await chore.work_off(self._deps) for chore in self._chores])
 
-    async def _work_off(self, kind: Due) -> int:
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """Rows of `table` (columns id and due_at_ms) that wait for their time.
+
+    `act` makes the move, in a transaction in which the row is locked; None: there is nothing to do
+    any more, and the row waits for nothing.
+    """
+
+    name: str
+    table: sa.Table
+    act: Callable[[AdminDeps, Tx, Row], Awaitable[Done | None]]
+
+    async def work_off(self, deps: AdminDeps) -> int:
         seen: set[str] = set()
         acted = 0
         while True:
-            ids = [row_id for row_id in await self._due(kind) if row_id not in seen]
+            ids = [row_id for row_id in await self._due(deps) if row_id not in seen]
             if not ids:
                 return acted
             seen.update(ids)
             for row_id in ids:
-                acted += await self._act(kind, row_id)
+                acted += await self._act(deps, row_id)
 
-    async def _due(self, kind: Due) -> Sequence[str]:
-        c = kind.table.c
-        query = sa.select(c.id).where(c.due_at_ms <= self._deps.clock.wall_ms())
-        async with self._deps.store.reading() as tx:
+    async def _due(self, deps: AdminDeps) -> Sequence[str]:
+        c = self.table.c
+        query = sa.select(c.id).where(c.due_at_ms <= deps.clock.wall_ms())
+        async with deps.store.reading() as tx:
             found = await tx.scalars(query.order_by(c.due_at_ms, c.id).limit(_BATCH))
             return found.all()
 
-    async def _act(self, kind: Due, row_id: str) -> bool:
+    async def _act(self, deps: AdminDeps, row_id: str) -> bool:
         """Whether anything was done."""
         try:
-            async with self._deps.store.transaction() as tx:
-                row = await self._locked(tx, kind, row_id)
+            async with deps.store.transaction() as tx:
+                row = await self._locked(deps, tx, row_id)
                 if row is None:
                     return False
-                done = await kind.act(self._deps, tx, row)
+                done = await self.act(deps, tx, row)
                 if done is None:
-                    await self._wait_until(tx, kind, row_id, None)
+                    await self._wait_until(deps, tx, row_id, None)
         except Unavailable:
             raise
         except TalktimeError as refusal:
             again = refusal.extra.get("due_at_ms")
-            await self._put_off(kind, row_id, again if isinstance(again, int) else None)
-            _log.info("timers.refused", kind=kind.name, row=row_id, code=refusal.code)
+            await self._put_off(deps, row_id, again if isinstance(again, int) else None)
+            _log.info("timers.refused", kind=self.name, row=row_id, code=refusal.code)
             return False
         except Exception:
-            _log.exception("timers.row_failed", kind=kind.name, row=row_id)
-            await self._put_off(kind, row_id, None)
+            _log.exception("timers.row_failed", kind=self.name, row=row_id)
+            await self._put_off(deps, row_id, None)
             return False
         if done is not None:
             await done.tell()
         return True
 
-    async def _locked(self, tx: Tx, kind: Due, row_id: str) -> Row | None:
+    async def _locked(self, deps: AdminDeps, tx: Tx, row_id: str) -> Row | None:
         """The row, unless somebody else is at it or it is no longer due."""
-        c = kind.table.c
-        query = sa.select(kind.table).where(
-            c.id == row_id, c.due_at_ms <= self._deps.clock.wall_ms()
-        )
+        c = self.table.c
+        query = sa.select(self.table).where(c.id == row_id, c.due_at_ms <= deps.clock.wall_ms())
         return await queries.row(tx, query.with_for_update(skip_locked=True))
 
-    async def _put_off(self, kind: Due, row_id: str, at_ms: int | None) -> None:
-        now_ms = self._deps.clock.wall_ms()
+    async def _put_off(self, deps: AdminDeps, row_id: str, at_ms: int | None) -> None:
+        now_ms = deps.clock.wall_ms()
         if at_ms is None or at_ms <= now_ms:
             at_ms = now_ms + RETRY_MS
-        async with self._deps.store.transaction() as tx:
-            await self._wait_until(tx, kind, row_id, at_ms)
+        async with deps.store.transaction() as tx:
+            await self._wait_until(deps, tx, row_id, at_ms)
 
-    async def _wait_until(self, tx: Tx, kind: Due, row_id: str, at_ms: int | None) -> None:
-        c = kind.table.c
-        still_due = sa.and_(c.id == row_id, c.due_at_ms <= self._deps.clock.wall_ms())
-        await tx.execute(sa.update(kind.table).where(still_due).values(due_at_ms=at_ms))
+    async def _wait_until(self, deps: AdminDeps, tx: Tx, row_id: str, at_ms: int | None) -> None:
+        c = self.table.c
+        still_due = sa.and_(c.id == row_id, c.due_at_ms <= deps.clock.wall_ms())
+        await tx.execute(sa.update(self.table).where(still_due).values(due_at_ms=at_ms))

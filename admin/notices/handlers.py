@@ -9,12 +9,11 @@ from msgspec import Struct
 
 from admin import queries
 from admin.accounts.people import Viewer
-from admin.catalogue.handlers import CursorText, Limit
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import Call, Route
-from admin.http.cursors import Cursor
+from admin.http.cursors import Cursor, CursorText, Limit
 from admin.http.times import rfc3339
 from admin.notices import facts, preferences, schemas
 from admin.notices.catalogue import CATALOGUE, INAPP

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from admin import schemas
 from admin.cases.machine import withdraw_dispute
-from admin.catalogue.handlers import CursorText, Limit
 from admin.http import cursors
 from admin.http.answers import Answer, refusal
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
-from admin.market.transitions import Move, transition
+from admin.http.cursors import CursorText, Limit
+from admin.market.routes import move_route
+from admin.market.transitions import Done
 from admin.orders import goods, service, views
-from admin.orders.machine import ORDER, order_of
+from admin.orders.machine import ORDER
 from admin.orders.schemas import OrderDetail, OrderFiles, StaffOutcome
 from admin.orders.states import OrderState
 from engine.errors import PaymentRequired
 from engine.signaling.messages import IdText
+from engine.store.database import Tx
 
 View = Literal["running", "to_pay", "open", "delivered", "disputed", "completed", "cancelled"]
 _VIEWS: dict[View | None, tuple[str, ...]] = {
@@ -68,91 +71,37 @@ async def create_order(call: Call[schemas.CreateOrder, Nothing]) -> Answer:
     return answer
 
 
-def _action(move: Move) -> Route:
-    """An action of the parties, as the machine's table declares it."""
-    method, path, status = _PATHS.get(move.action, ("POST", move.action.replace("_", "-"), 200))
-
-    async def act(call: Call[Any, Nothing]) -> Answer:
-        return await _make(call, move.action, status)
-
-    act.__name__ = f"{move.action}_order"
-    return Route(
-        method=method,
-        path=f"/orders/{ID}/{path}",
-        handler=act,
-        summary=_SUMMARIES[move.action],
-        tag="Orders",
-        answer=OrderDetail,
-        status=status,
-        body=None if move.body is Nothing else move.body,
-        idempotent=True,
-        refusals=(402, 403, 404) if move.action == "pay" else (403, 404),
-    )
+async def _seen_by_party(call: Call[Any, Nothing], tx: Tx, _done: Done) -> OrderDetail:
+    return await views.one(call.deps, tx, call.user.id, call.id)
 
 
-async def _make(call: Call[Any, Nothing], action: str, status: int) -> Answer:
-    deps, user = call.deps, call.user
-    async with deps.store.transaction() as tx:
-        if action == "withdraw_dispute":  # the case is what is withdrawn; its order follows
-            await views.find(tx, user.id, call.id)
-            done = await withdraw_dispute(deps, tx, call.id, user.actor)
-        else:
-            done = await transition(deps, tx, order_of(call.id), action, user.actor, body=call.body)
-        order = await views.one(deps, tx, user.id, call.id)
-        answer = await call.claim.settle(tx, Answer(status, order))
-    await done.tell()
-    return answer
+async def _outcome(_call: Call[Any, Nothing], _tx: Tx, done: Done) -> StaffOutcome:
+    """For staff, whose order it is not."""
+    return StaffOutcome(done.row.id, done.row.number, done.row.state)
 
 
-_PATHS = {
-    "require": ("PUT", "requirements", 200),
-    "add_delivery": ("POST", "deliveries", 201),
-    "review": ("POST", "review", 201),
-}
-"""Where it is not POST, the action's own name and 200."""
-
-_SUMMARIES = {
-    "pay": "Put the price or the prepayment on hold and open the order",
-    "require": "Say what the expert needs to know, until the work has begun",
-    "start": "Begin the work",
-    "add_delivery": "Deliver a text, files or both; as often as needed before the work is done",
-    "deliver": "Say that the work is done",
-    "return": "Return delivered work for rework",
-    "accept": "Accept delivered work: its price goes to the expert",
-    "refuse": "Refuse an order: the customer gets everything back, the rating drops",
-    "agree_to_cancel": "Let the customer cancel work that has begun",
-    "cancel": "Cancel; what was not consumed returns to the wallet",
-    "close": "Complete an order of which a session was billed",
-    "dispute": "Bring an order before the arbitration",
-    "withdraw_dispute": "Withdraw one's own dispute",
-    "review": "Rate the service and the expert, once",
-}
+async def _withdraw_dispute(call: Call[Any, Nothing], tx: Tx) -> Done:
+    """The case is what is withdrawn; its order follows."""
+    await views.find(tx, call.user.id, call.id)
+    return await withdraw_dispute(call.deps, tx, call.id, call.user.actor)
 
 
-def _staff_action(action: str, path: str, summary: str) -> Route:
-    """Of staff, on any order; the answer is nobody's view but the outcome."""
-    move = next(move for move in ORDER.moves if move.action == action)
+_ONE = f"/orders/{ID}"
+_action = partial(move_route, ORDER, tag="Orders", answer=OrderDetail, show=_seen_by_party)
+"""Of the parties."""
 
-    async def act(call: Call[Any, Nothing]) -> Answer:
-        deps, user = call.deps, call.user
-        async with deps.store.transaction() as tx:
-            done = await transition(deps, tx, order_of(call.id), action, user.actor, body=call.body)
-            outcome = StaffOutcome(done.row.id, done.row.number, done.row.state)
-            answer = await call.claim.settle(tx, Answer(200, outcome))
-        await done.tell()
-        return answer
 
-    act.__name__ = f"{action}_order_by_staff"
-    return Route(
-        method="POST",
-        path=f"/admin/orders/{ID}/{path}",
-        handler=act,
-        summary=summary,
+def _staff_action(action: str, summary: str) -> Route:
+    """Of staff, on any order."""
+    return move_route(
+        ORDER,
+        action,
+        f"/admin/orders/{ID}/{action.replace('_', '-')}",
+        summary,
         tag="Staff",
         answer=StaffOutcome,
-        body=move.body,
-        idempotent=True,
-        refusals=(403, 404),
+        show=_outcome,
+        name=f"{action}_order_by_staff",
     )
 
 
@@ -176,11 +125,6 @@ async def get_order(call: Call[Nothing, Nothing]) -> Answer:
         return Answer(200, await views.one(call.deps, tx, call.user.id, call.id))
 
 
-_MOVES = {
-    move.action: move for move in reversed(ORDER.moves) if {"customer", "expert"} & {*move.by}
-}
-"""By action; where several moves share one they also share its body."""
-
 ROUTES = (
     Route(
         method="POST",
@@ -194,9 +138,48 @@ ROUTES = (
         idempotent=True,
         refusals=(402, 404),
     ),
-    *(_action(_MOVES[action]) for action in _SUMMARIES),
-    _staff_action("refund", "refund", "Give back a part of what an order cost"),
-    _staff_action("call_off", "call-off", "Cancel an order; its customer gets back what is held"),
+    _action(
+        "pay",
+        f"{_ONE}/pay",
+        "Put the price or the prepayment on hold and open the order",
+        refusals=(402, 403, 404),
+    ),
+    _action(
+        "require",
+        f"{_ONE}/requirements",
+        "Say what the expert needs to know, until the work has begun",
+        method="PUT",
+    ),
+    _action("start", f"{_ONE}/start", "Begin the work"),
+    _action(
+        "add_delivery",
+        f"{_ONE}/deliveries",
+        "Deliver a text, files or both; as often as needed before the work is done",
+        status=201,
+    ),
+    _action("deliver", f"{_ONE}/deliver", "Say that the work is done"),
+    _action("return", f"{_ONE}/return", "Return delivered work for rework"),
+    _action("accept", f"{_ONE}/accept", "Accept delivered work: its price goes to the expert"),
+    _action(
+        "refuse",
+        f"{_ONE}/refuse",
+        "Refuse an order: the customer gets everything back, the rating drops",
+    ),
+    _action(
+        "agree_to_cancel", f"{_ONE}/agree-to-cancel", "Let the customer cancel work that has begun"
+    ),
+    _action("cancel", f"{_ONE}/cancel", "Cancel; what was not consumed returns to the wallet"),
+    _action("close", f"{_ONE}/close", "Complete an order of which a session was billed"),
+    _action("dispute", f"{_ONE}/dispute", "Bring an order before the arbitration"),
+    _action(
+        "withdraw_dispute",
+        f"{_ONE}/withdraw-dispute",
+        "Withdraw one's own dispute",
+        make=_withdraw_dispute,
+    ),
+    _action("review", f"{_ONE}/review", "Rate the service and the expert, once", status=201),
+    _staff_action("refund", "Give back a part of what an order cost"),
+    _staff_action("call_off", "Cancel an order; its customer gets back what is held"),
     Route(
         method="GET",
         path="/orders",
@@ -208,7 +191,7 @@ ROUTES = (
     ),
     Route(
         method="GET",
-        path=f"/orders/{ID}",
+        path=_ONE,
         handler=get_order,
         summary="One order, as customer or expert",
         tag="Orders",
@@ -217,7 +200,7 @@ ROUTES = (
     ),
     Route(
         method="GET",
-        path=f"/orders/{ID}/files",
+        path=f"{_ONE}/files",
         handler=list_order_files,
         summary="The files and links that were bought, with addresses that expire",
         tag="Orders",

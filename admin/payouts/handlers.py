@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import partial
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from aiohttp import web
-from msgspec import Struct
 
-from admin.catalogue.handlers import CursorText, Limit
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Reply, Route
-from admin.market.transitions import Move, transition
+from admin.http.cursors import PageQuery
+from admin.market.routes import move_route
+from admin.market.transitions import Done
 from admin.payouts import service
-from admin.payouts.machine import PAYOUT, payout_of
+from admin.payouts.machine import PAYOUT
 from admin.payouts.schemas import CreatePayout, Payout, PayoutDetails, PayoutPage
 from admin.queries import rows
 from admin.wallet.announce import announce
 from engine.errors import NotFound
 from engine.metering.money import format_minor
+from engine.store.database import Tx
 from engine.store.tables import payments
 
+_STAFF = "/admin/payouts"
+
 State = Literal["requested", "approved", "sent", "paid", "failed", "cancelled"]
-
-
-class PageQuery(Struct):
-    cursor: CursorText | None = None
-    limit: Limit = 20
 
 
 class StaffQuery(PageQuery):
@@ -107,40 +106,13 @@ async def export_approved_payouts(call: Call[Nothing, Nothing]) -> Reply:
     return web.Response(text=text.getvalue(), content_type="text/csv", headers=headers)
 
 
-def _action(move: Move) -> Route:
-    async def act(call: Call[Any, Nothing]) -> Answer:
-        deps, user = call.deps, call.user
-        async with deps.store.transaction() as tx:
-            subject = payout_of(call.id)
-            done = await transition(deps, tx, subject, move.action, user.actor, body=call.body)
-            payout = await service.one(deps, tx, user, call.id)
-            answer = await call.claim.settle(tx, Answer(200, payout))
-        await done.tell()
-        return answer
-
-    act.__name__ = f"{move.action}_payout"
-    path = "/admin/payouts" if move.permission else "/payouts"
-    return Route(
-        method="POST",
-        path=f"{path}/{ID}/{move.action}",
-        handler=act,
-        summary=_SUMMARIES[move.action],
-        tag="Staff" if move.permission else "Wallet",
-        answer=Payout,
-        body=None if move.body is Nothing else move.body,
-        idempotent=True,
-        refusals=(403, 404),
-    )
+async def _shown(call: Call[Any, Nothing], tx: Tx, _done: Done) -> Payout:
+    return await service.one(call.deps, tx, call.user, call.id)
 
 
-_SUMMARIES = {
-    "cancel": "Take a payout back that is not approved yet",
-    "approve": "Let a payout be ordered at the bank",
-    "reject": "Refuse a payout: its money returns to the earnings",
-    "send": "Note that a payout was ordered at the bank",
-    "confirm": "Note that a payout has arrived",
-    "fail": "Note that a payout came back",
-}
+_action = partial(move_route, PAYOUT, answer=Payout, show=_shown)
+_staff_action = partial(_action, tag="Staff")
+
 
 ROUTES = (
     Route(
@@ -194,7 +166,7 @@ ROUTES = (
     ),
     Route(
         method="GET",
-        path="/admin/payouts",
+        path=_STAFF,
         handler=list_all_payouts,
         summary="Everybody's payouts, newest first",
         tag="Staff",
@@ -204,11 +176,23 @@ ROUTES = (
     ),
     Route(
         method="GET",
-        path="/admin/payouts.csv",
+        path=f"{_STAFF}.csv",
         handler=export_approved_payouts,
         summary="The approved payouts as CSV, for the bank",
         tag="Staff",
         refusals=(403,),
     ),
-    *(_action(move) for move in PAYOUT.moves if move.action in _SUMMARIES),
+    _action(
+        "cancel",
+        f"/payouts/{ID}/cancel",
+        "Take a payout back that is not approved yet",
+        tag="Wallet",
+    ),
+    _staff_action("approve", f"{_STAFF}/{ID}/approve", "Let a payout be ordered at the bank"),
+    _staff_action(
+        "reject", f"{_STAFF}/{ID}/reject", "Refuse a payout: its money returns to the earnings"
+    ),
+    _staff_action("send", f"{_STAFF}/{ID}/send", "Note that a payout was ordered at the bank"),
+    _staff_action("confirm", f"{_STAFF}/{ID}/confirm", "Note that a payout has arrived"),
+    _staff_action("fail", f"{_STAFF}/{ID}/fail", "Note that a payout came back"),
 )

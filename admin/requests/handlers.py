@@ -7,16 +7,18 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from admin.catalogue.handlers import CursorText, Limit
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
-from admin.market.transitions import Move, transition
+from admin.http.cursors import CursorText, Limit
+from admin.market.routes import move_route, moving
+from admin.market.transitions import Done
 from admin.requests import schemas, service, views
-from admin.requests.machine import PROPOSAL_MOVES, proposal_of, request_of
+from admin.requests.machine import PROPOSAL, REQUEST, proposal_of, request_of
 from engine.chat.rules import warning
 from engine.errors import NotFound
+from engine.store.database import Tx
 
 
 class RequestQuery(Struct):
@@ -58,15 +60,13 @@ async def get_request(call: Call[Nothing, Nothing]) -> Answer:
         return Answer(200, await views.one(call.deps, tx, call.user.id, call.id))
 
 
-async def cancel_request(call: Call[schemas.Why, Nothing]) -> Answer:
+async def _cancel(call: Call[schemas.Why, Nothing], tx: Tx) -> Done:
     _require_negotiation(call)
-    deps, user = call.deps, call.user
-    async with deps.store.transaction() as tx:
-        done = await transition(deps, tx, request_of(call.id), "cancel", user.actor, body=call.body)
-        request = await views.one(deps, tx, user.id, call.id)
-        answer = await call.claim.settle(tx, Answer(200, request))
-    await done.tell()
-    return answer
+    return await moving(request_of(call.id), "cancel", call.body)(call, tx)
+
+
+async def _shown_request(call: Call[Any, Nothing], tx: Tx, _done: Done) -> schemas.Request:
+    return await views.one(call.deps, tx, call.user.id, call.id)
 
 
 async def create_proposal(call: Call[schemas.Offer, Nothing]) -> Answer:
@@ -82,45 +82,31 @@ async def create_proposal(call: Call[schemas.Offer, Nothing]) -> Answer:
     return answer
 
 
-def _action(move: Move, summary: str) -> Route:
-    """An action of either side on an offer; a counter answers with the offer in its place."""
+def _action(action: str, summary: str) -> Route:
+    """An action of either side on an offer."""
 
-    async def act(call: Call[Any, Nothing]) -> Answer:
+    async def make(call: Call[Any, Nothing], tx: Tx) -> Done:
         _require_negotiation(call)
-        deps, user = call.deps, call.user
-        async with deps.store.transaction() as tx:
-            done = await transition(
-                deps, tx, proposal_of(call.id), move.action, user.actor, body=call.body
-            )
-            now_id = done.data.get("proposal_id", call.id)
-            proposal = await views.proposal(deps, tx, user.id, now_id)
-            hidden = warning(done.data.get("masked", ()))
-            shown = msgspec.structs.replace(proposal, warning=hidden)
-            answer = await call.claim.settle(tx, Answer(200, shown))
-        await done.tell()
-        return answer
+        return await moving(proposal_of(call.id), action, call.body)(call, tx)
 
-    act.__name__ = f"{move.action}_proposal"
-    return Route(
-        method="POST",
-        path=f"/proposals/{ID}/{move.action}",
-        handler=act,
-        summary=summary,
+    return move_route(
+        PROPOSAL,
+        action,
+        f"/proposals/{ID}/{action}",
+        summary,
         tag="Negotiation",
         answer=schemas.Proposal,
-        body=None if move.body is Nothing else move.body,
-        idempotent=True,
-        refusals=(403, 404),
+        make=make,
+        show=_shown_proposal,
     )
 
 
-_SUMMARIES = {
-    "accept": "Accept the other side's offer: the order is placed and waits for its payment",
-    "decline": "Decline an invitation or the other side's offer",
-    "withdraw": "Withdraw one's own offer",
-    "counter": "Answer the other side's offer with another one",
-}
-_MOVES = {move.action: move for move in PROPOSAL_MOVES}
+async def _shown_proposal(call: Call[Any, Nothing], tx: Tx, done: Done) -> schemas.Proposal:
+    """After a counter, the offer in its place."""
+    now_id = done.data.get("proposal_id", call.id)
+    proposal = await views.proposal(call.deps, tx, call.user.id, now_id)
+    return msgspec.structs.replace(proposal, warning=warning(done.data.get("masked", ())))
+
 
 ROUTES = (
     Route(
@@ -154,16 +140,15 @@ ROUTES = (
         answer=schemas.Request,
         refusals=(404,),
     ),
-    Route(
-        method="POST",
-        path=f"/requests/{ID}/cancel",
-        handler=cancel_request,
-        summary="Close a request; whoever was asked is told",
+    move_route(
+        REQUEST,
+        "cancel",
+        f"/requests/{ID}/cancel",
+        "Close a request; whoever was asked is told",
         tag="Negotiation",
-        body=schemas.Why,
         answer=schemas.Request,
-        idempotent=True,
-        refusals=(403, 404),
+        make=_cancel,
+        show=_shown_request,
     ),
     Route(
         method="POST",
@@ -177,5 +162,10 @@ ROUTES = (
         idempotent=True,
         refusals=(403, 404),
     ),
-    *(_action(_MOVES[action], summary) for action, summary in _SUMMARIES.items()),
+    _action(
+        "accept", "Accept the other side's offer: the order is placed and waits for its payment"
+    ),
+    _action("decline", "Decline an invitation or the other side's offer"),
+    _action("withdraw", "Withdraw one's own offer"),
+    _action("counter", "Answer the other side's offer with another one"),
 )

@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from admin.catalogue import listings
-from admin.conversations import pairs
 from engine.errors import Conflict, NotFound
 from engine.store.database import Tx
 from engine.store.market_tables import categories, expert_categories, marks
+from engine.store.marks import require_unblocked
 from engine.store.tables import experts, users
 from engine.store.tables import listings as listing_rows
 
@@ -25,7 +25,7 @@ async def named(tx: Tx, customer_id: str, expert_ids: Sequence[str]) -> list[str
     found = set((await tx.scalars(_active().where(users.c.id.in_(wanted)))).all())
     if found != set(wanted):
         raise NotFound("expert_not_found", "There is no such expert.")
-    await pairs.require_unblocked(tx, customer_id, wanted)
+    await require_unblocked(tx, customer_id, *wanted)
     return wanted
 
 

@@ -18,7 +18,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from admin import queries
-from admin.conversations import pairs
 from admin.conversations.response import count_reaction
 from admin.market.transitions import (
     SYSTEM,
@@ -38,6 +37,7 @@ from admin.requests.schemas import Offer, Why
 from engine.errors import Conflict, TalktimeError
 from engine.store.database import Tx
 from engine.store.market_tables import proposals, requests
+from engine.store.marks import require_unblocked
 
 LIVE = ("invited", "pending")
 _BOTH = ("customer", "expert")
@@ -183,9 +183,8 @@ async def name_request(step: Step) -> None:
     step.data["request_id"] = step.row.request_id
 
 
-async def require_unblocked(step: Step) -> None:
-    row = step.row
-    await pairs.require_unblocked(step.tx, row.customer_id, [row.expert_id])
+async def _no_block(step: Step) -> None:
+    await require_unblocked(step.tx, step.row.customer_id, step.row.expert_id)
 
 
 async def react(step: Step) -> None:
@@ -218,7 +217,7 @@ PROPOSAL_MOVES = (
         to="pending",
         by=("expert",),
         guards=(request_open,),
-        effects=(require_unblocked, react, offers.fill_in),
+        effects=(_no_block, react, offers.fill_in),
         follow=(offers.watch,),
         event="proposal.created",
         body=Offer,
@@ -229,7 +228,7 @@ PROPOSAL_MOVES = (
         to="accepted",
         by=_BOTH,
         guards=(offered_by_other, request_open, valid),
-        effects=(require_unblocked,),
+        effects=(_no_block,),
         follow=(award,),
         event="proposal.accepted",
     ),
@@ -239,7 +238,7 @@ PROPOSAL_MOVES = (
         to="superseded",
         by=_BOTH,
         guards=(offered_by_other, request_open),
-        effects=(require_unblocked,),
+        effects=(_no_block,),
         follow=(offers.supersede,),
         event="proposal.superseded",
         body=Offer,
@@ -250,7 +249,7 @@ PROPOSAL_MOVES = (
         to="superseded",
         by=_BOTH,
         guards=(offered_by_actor, request_open),
-        effects=(require_unblocked,),
+        effects=(_no_block,),
         follow=(offers.supersede,),
         event="proposal.superseded",
         body=Offer,

@@ -35,6 +35,7 @@ from engine.errors import BadInput, Conflict
 from engine.ids import new_id
 from engine.store.database import Tx
 from engine.store.market_tables import proposals, requests
+from engine.store.marks import require_unblocked
 
 MOST_OPEN_REQUESTS = 50
 _LONGEST_DEADLINE_MS = 365 * 86_400 * MS_PER_S
@@ -193,7 +194,7 @@ async def _offer_again(deps: AdminDeps, tx: Tx, expert: Viewer, last: Row, new: 
     refusal = request_open(situation)
     if refusal is not None:
         raise refusal
-    await pairs.require_unblocked(tx, last.customer_id, [expert.id])
+    await require_unblocked(tx, last.customer_id, expert.id)
     await count_reaction(tx, last.request_id, expert.id, now_ms)
     step = Step(deps, tx, situation, expert.actor, new, "pending")
     proposal_id = await offers.insert(step, last, new, previous_id=last.id)

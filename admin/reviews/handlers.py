@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from msgspec import Struct
 
-from admin.catalogue.handlers import CursorText, Limit
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
-from admin.market.transitions import transition
+from admin.http.cursors import PageQuery
+from admin.market.routes import move_route
+from admin.market.transitions import Done, transition
 from admin.reviews import schemas, views
-from admin.reviews.machine import REVIEW, HideReview, review_of
+from admin.reviews.machine import REVIEW, review_of
 from engine.store.database import Tx
 from engine.store.market_tables import reviews
 
 SLUG = "{slug:[0-9a-z_-]{1,80}}"
-
-
-class PageQuery(Struct):
-    cursor: CursorText | None = None
-    limit: Limit = 20
 
 
 async def list_expert_reviews(call: Call[Nothing, PageQuery]) -> Answer:
@@ -42,21 +38,14 @@ async def list_listing_reviews(call: Call[Nothing, PageQuery]) -> Answer:
     return Answer(200, page)
 
 
-async def edit_review(call: Call[schemas.NewReview, Nothing]) -> Answer:
+async def _edit(call: Call[schemas.NewReview, Nothing], tx: Tx) -> Done:
     """By its order, where it was written."""
-    return await _make(call, "edit", by_order=True)
+    review = review_of(await _id_of(tx, call.id))
+    return await transition(call.deps, tx, review, "edit", call.user.actor, body=call.body)
 
 
-async def _make(call: Call[Any, Nothing], action: str, *, by_order: bool = False) -> Answer:
-    deps, user = call.deps, call.user
-    async with deps.store.transaction() as tx:
-        review_id = await _id_of(tx, call.id) if by_order else call.id
-        subject = review_of(review_id)
-        done = await transition(deps, tx, subject, action, user.actor, body=call.body)
-        review = await views.one(deps, tx, user, review_id)
-        answer = await call.claim.settle(tx, Answer(200, review))
-    await done.tell()
-    return answer
+async def _shown(call: Call[Any, Nothing], tx: Tx, done: Done) -> schemas.Review:
+    return await views.one(call.deps, tx, call.user, done.row.id)
 
 
 async def _id_of(tx: Tx, order_id: str) -> str:
@@ -66,22 +55,7 @@ async def _id_of(tx: Tx, order_id: str) -> str:
     return str(review_id)
 
 
-def _action(action: str, path: str, summary: str, body: type[Struct]) -> Route:
-    async def act(call: Call[Any, Nothing]) -> Answer:
-        return await _make(call, action)
-
-    act.__name__ = f"{action}_review"
-    return Route(
-        method="POST",
-        path=f"{path}/{ID}/{action}",
-        handler=act,
-        summary=summary,
-        tag="Reviews",
-        body=None if body is Nothing else body,
-        answer=schemas.Review,
-        idempotent=True,
-        refusals=(403, 404),
-    )
+_action = partial(move_route, REVIEW, tag="Reviews", answer=schemas.Review, show=_shown)
 
 
 ROUTES = (
@@ -107,18 +81,15 @@ ROUTES = (
         auth="optional",
         refusals=(404,),
     ),
-    Route(
+    _action(
+        "edit",
+        f"/orders/{ID}/review",
+        "Change one's own review, while the terms allow it",
+        make=_edit,
         method="PUT",
-        path=f"/orders/{ID}/review",
-        handler=edit_review,
-        summary="Change one's own review, while the terms allow it",
-        tag="Reviews",
-        body=schemas.NewReview,
-        answer=schemas.Review,
-        idempotent=True,
         refusals=(400, 403, 404, 413, 415, 422),
     ),
-    _action("reply", "/reviews", "Answer a review, once, as its expert", schemas.ReviewReply),
-    _action("hide", "/admin/reviews", "Hide a review; it no longer counts", HideReview),
-    _action("show", "/admin/reviews", "Show a hidden review again", Nothing),
+    _action("reply", f"/reviews/{ID}/reply", "Answer a review, once, as its expert"),
+    _action("hide", f"/admin/reviews/{ID}/hide", "Hide a review; it no longer counts"),
+    _action("show", f"/admin/reviews/{ID}/show", "Show a hidden review again"),
 )

@@ -48,6 +48,7 @@ class Recording:
     ended_at_ms: int
     end_reason: str
     files: Sequence[RecordedFile]
+    deleted_at_ms: int | None
     consents: Sequence[ConsentStep]
 
 
@@ -60,7 +61,7 @@ class _Step:
 
 
 async def of_session(tx: Tx, session_id: str) -> list[Recording]:
-    """All recordings that have ended, oldest first."""
+    """All recordings that have ended, oldest first, those that were deleted since included."""
     query = (
         sa.select(recordings)
         .where(recordings.c.session_id == session_id, recordings.c.ended_at_ms.is_not(None))
@@ -75,6 +76,7 @@ async def of_session(tx: Tx, session_id: str) -> list[Recording]:
             row.ended_at_ms,
             row.end_reason,
             [RecordedFile(**file) for file in json.loads(row.files)],
+            row.deleted_at_ms,
             _consents_to(rounds, row.started_at_ms),
         )
         for row in rows
@@ -142,7 +144,9 @@ async def take(tx: Tx, session_id: str, name: str, *, by: str, at_ms: int) -> Re
     with it; None if there is no such file.
     """
     query = sa.select(recordings.c.files).where(
-        recordings.c.session_id == session_id, recordings.c.ended_at_ms.is_not(None)
+        recordings.c.session_id == session_id,
+        recordings.c.ended_at_ms.is_not(None),
+        recordings.c.deleted_at_ms.is_(None),
     )
     for (files,) in await tx.execute(query):
         for file in (RecordedFile(**one) for one in json.loads(files)):

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from admin import schemas
 from admin.accounts.signin import source_address
-from admin.catalogue.handlers import CursorText, Limit
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
+from admin.http.cursors import PageQuery
 from admin.payments import service
 from admin.payments.provider import Payer
 from admin.wallet import statement
-
-
-class PageQuery(Struct):
-    cursor: CursorText | None = None
-    limit: Limit = 20
 
 
 async def get_wallet(call: Call[Nothing, Nothing]) -> Answer:

@@ -14,6 +14,7 @@ import structlog
 from engine.recording import remux
 from engine.recording.container import PART_SUFFIX
 from engine.recording.disk import beside
+from engine.recording.kept import COPY_PREFIX
 
 _log = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ async def close_off(folder: Path, recording_id: str, *, min_free_bytes: int) -> 
 async def _close_off(part: Path, min_free_bytes: int) -> Path:
     final = part.with_suffix("")
     # Not found by the pattern above, should this be cut off as well.
-    copy = part.with_name(f".copy-{final.name}")
+    copy = part.with_name(COPY_PREFIX + final.name)
     copied = await beside(lambda: _has_room(part, min_free_bytes)) and await _remuxed(part, copy)
     _log.warning("recording.closed_off", file=final.name, copied=copied)
 

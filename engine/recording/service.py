@@ -26,6 +26,7 @@ from engine.errors import TalktimeError, Unavailable
 from engine.ids import new_id
 from engine.media import rtcp
 from engine.media.interface import MediaKind, MediaWorker, Role
+from engine.recording import kept
 from engine.recording.container import Key
 from engine.recording.depacketize import Depacketizer, Frame
 from engine.recording.disk import beside
@@ -309,6 +310,14 @@ class Recordings:
         """A finished file by its name, as the table has it; None for anything else."""
         path = self._settings.folder / name
         return path if Path(name).name == name and path.is_file() else None
+
+    async def held(self) -> list[str]:
+        """Ids of the recordings of which there is anything on this node's disk."""
+        return await beside(lambda: kept.held(self._settings.folder))
+
+    async def delete(self, recording_id: str) -> None:
+        """Delete whatever this node's disk has of it. Raises `OSError`."""
+        await beside(lambda: kept.delete(self._settings.folder, recording_id))
 
 
 def _on_loop(callback: Callable[P, None]) -> Callable[P, None]:

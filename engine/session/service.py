@@ -34,21 +34,15 @@ from engine.metering import signals as s
 from engine.metering.ledger import Ledger
 from engine.ratelimit import Limiter, Rate
 from engine.recording.ports import NoRecordings, RecordingPort
-from engine.session import effects as e
 from engine.session import inputs as i
 from engine.session import invites, views
-from engine.session.abandoned import Abandoned
-from engine.session.archive import Archive
-from engine.session.attendance import Attendance
-from engine.session.conductor import Conductor
 from engine.session.eventlog import PartyLog
 from engine.session.grants import Grant, GrantProvider
-from engine.session.heartbeat import Heartbeat
-from engine.session.journal import Journal, Outdated
-from engine.session.legs import Legs
+from engine.session.journal import Outdated
 from engine.session.machine import SessionMachine
 from engine.session.mailbox import Mailbox
 from engine.session.measures import Measures
+from engine.session.parts import build_parts
 from engine.session.ports import (
     ChatGate,
     IceServers,
@@ -58,15 +52,8 @@ from engine.session.ports import (
     ReceiptUrl,
     SessionSettings,
 )
-from engine.session.quality_watch import QualityWatch
-from engine.session.recorder import Recorder
-from engine.session.recovery import Recovery
-from engine.session.registry import Registry
 from engine.session.runtime import Instants, Runtime
 from engine.session.states import State
-from engine.session.surroundings import Surroundings
-from engine.session.takeover import Takeover
-from engine.session.telling import Teller
 from engine.signaling.messages import CallInvite, SessionSummary, Snapshot
 from engine.store.database import Store
 from engine.store.marks import require_unblocked
@@ -103,6 +90,18 @@ class SessionService:
     ) -> None:
         settings = settings or SessionSettings()
         receipt_url = receipt_url or _plain_receipt_url
+        parts = build_parts(
+            store=store,
+            ledger=ledger,
+            media=media,
+            clock=clock,
+            grants=grants,
+            node_id=node_id,
+            settings=settings,
+            ice_servers=ice_servers or (lambda _user_id: []),
+            receipt_url=receipt_url,
+            recordings=recordings or NoRecordings(),
+        )
         self._settings = settings
         self._receipt_url = receipt_url
         self._store = store
@@ -110,76 +109,17 @@ class SessionService:
         self._media = media
         self._clock = clock
         self._grants = grants
-        self._registry = Registry(settings.ended_kept)
-        self._teller = Teller(clock, receipt_url)
-        self._legs = Legs(media, ice_servers or (lambda _user_id: []))
-        self._archive = Archive(store, ledger, grants, receipt_url)
-        recovery = Recovery(store, ledger, grants, clock, node_id)
-        self._conductor = Conductor(
-            clock=clock,
-            media=media,
-            recovery=recovery,
-            journal=Journal(store, ledger, clock, node_id, self._sharers),
-            teller=self._teller,
-            registry=self._registry,
-            settings=settings,
-        )
-        self._surroundings = Surroundings(
-            store=store,
-            ledger=ledger,
-            registry=self._registry,
-            teller=self._teller,
-            post=self._conductor.post,
-        )
-        self._recorder = Recorder(
-            recordings or NoRecordings(), self._conductor.spawn, self._conductor.post
-        )
-        self._conductor.on_change = self._changed
-        self._conductor.on_cut = lambda rt, last: self._recorder.cut(rt, last=last)
-        self._attendance = Attendance(
-            clock=clock,
-            conductor=self._conductor,
-            legs=self._legs,
-            teller=self._teller,
-            most_devices=settings.devices_per_party,
-        )
-        self._quality = QualityWatch(
-            clock=clock,
-            media=media,
-            teller=self._teller,
-            running=self._registry.running,
-            spawn=self._conductor.spawn,
-        )
-        self._takeover = Takeover(
-            store=store,
-            clock=clock,
-            media=media,
-            abandoned=Abandoned(
-                store,
-                grants,
-                clock,
-                node_id,
-                resume_within_s=settings.resume_within_s,
-                stale_after_s=settings.stale_after_s,
-            ),
-            recovery=recovery,
-            conductor=self._conductor,
-            registry=self._registry,
-            settings=settings,
-        )
-        self._heartbeat = Heartbeat(
-            store=store,
-            clock=clock,
-            registry=self._registry,
-            takeover=self._takeover,
-            recovery=recovery,
-            settings=settings,
-            node_id=node_id,
-            spawn=self._conductor.spawn,
-            counters=self._conductor.counters,
-            refresh=self._surroundings.taken_over,
-            on_lost=self._conductor.post_loss,
-        )
+        self._registry = parts.registry
+        self._teller = parts.teller
+        self._legs = parts.legs
+        self._archive = parts.archive
+        self._conductor = parts.conductor
+        self._surroundings = parts.surroundings
+        self._recorder = parts.recorder
+        self._attendance = parts.attendance
+        self._quality = parts.quality
+        self._takeover = parts.takeover
+        self._heartbeat = parts.heartbeat
         self._invites = Limiter(Rate(settings.invites_per_s, settings.invite_burst))
         self._draining = False
 
@@ -332,7 +272,8 @@ class SessionService:
             funding = await invites.funding(tx, self._ledger, grant)
         if rt.state is State.RINGING:
             invites.require_open(grant)
-        wallet = s.Wallet(funding.available_minor, self._sharers(grant) + 1)
+        sharers = self._registry.sharers(grant.customer_id, grant.tariff.currency) + 1
+        wallet = s.Wallet(funding.available_minor, sharers)
         answer = i.Accept(device, funding.holds, wallet, grant.metered_sessions)
         await self._conductor.command(rt, answer, now_ns)
         if rt.media and rt.live:
@@ -477,10 +418,6 @@ class SessionService:
             raise Conflict("recording_not_possible", "A chat cannot be recorded.")
         return rt
 
-    async def _changed(self, rt: Runtime, effect: e.Effect) -> None:
-        await self._recorder.changed(rt, effect)
-        await self._surroundings.changed(rt, effect)
-
     async def device_gone(self, user_id: str, device: str) -> None:
         """A socket was lost. Media that flow go on; see the machine for who counts as away."""
         now_ns = self._clock.now_ns()
@@ -609,9 +546,6 @@ class SessionService:
         recordable = self._recorder.enabled and rt.media
         now_ns = self._clock.now_ns()
         return views.snapshot(rt, role, now_ns, self._receipt_url, recordable=recordable)
-
-    def _sharers(self, grant: Grant) -> int:
-        return self._registry.sharers(grant.customer_id, grant.tariff.currency)
 
     def _role(self, rt: Runtime, user_id: str) -> Role:
         role = rt.grant.role_of(user_id)

@@ -399,6 +399,8 @@ recordings = sa.Table(
     sa.Column("ended_at_ms", sa.BigInteger, nullable=True),  # NULL: it runs, or the node died
     sa.Column("end_reason", Code, nullable=True),  # stopped, incomplete, disk_full, ...
     sa.Column("files", sa.Text, nullable=False, server_default="[]"),  # JSON: name, bytes, sha256
+    # From then on nobody is handed the files, and every node deletes those it has.
+    sa.Column("deleted_at_ms", sa.BigInteger, nullable=True),
 )
 
 # Around ------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 DEVICE: Final = "v0"
 _ADDRESS: Final = "10.77.0.1"
-_INSIDE: Final = "TALKTIME_BENCH_NAMESPACE"
+_INSIDE: Final = "BENCH_NAMESPACE"
 _SET_UP: Final = (
     "link set lo up",
     f"link add {DEVICE} type veth peer name v1",

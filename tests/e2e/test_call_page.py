@@ -8,6 +8,8 @@ import re
 import pytest
 from playwright.async_api import Locator, expect
 
+from engine.errors import Unavailable
+from engine.signaling.messages import Message, MessageSend
 from tests.support.browser import Tab
 from tests.support.running_app import CUSTOMER, RunningApp
 
@@ -161,6 +163,36 @@ async def test_T34_T35_an_answered_chat_opens_and_counts_from_the_second_message
     await expert.click("hangup")
     await customer.see("end-screen")
     await expect(customer["end-reason"]).to_have_attribute("data-reason", "completed")
+
+
+async def test_a_message_that_could_not_be_sent_is_sent_again_by_its_button(
+    app: RunningApp, customer: Tab, expert: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = await app.add_listing()
+    await customer.page.reload()
+    await order_from(customer, listing, "text")
+    await call(customer, text=True)
+    await expert.click("answer")
+    await expert.see("chat-input")
+    ids: list[str] = []
+    send = app.app.chat.send
+
+    async def refuse_once(user_id: str, msg: MessageSend) -> tuple[Message, bool]:
+        ids.append(msg.client_msg_id)
+        if len(ids) == 1:
+            raise Unavailable("store_unavailable", "Not now.")
+        return await send(user_id, msg)
+
+    monkeypatch.setattr(app.app.chat, "send", refuse_once)
+    await customer["chat-input"].fill("Hello?")
+    await customer.click("chat-send")
+    await expect(customer["chat-draft"]).to_contain_text("Not sent")
+    await customer.click("chat-retry")
+    await expect(customer["chat-draft"]).to_have_count(0)
+    for tab in (customer, expert):
+        await expect(tab["chat-message"].filter(has_text="Hello?")).to_have_count(1)
+    assert len(ids) == 2
+    assert ids[0] == ids[1]
 
 
 async def test_T15_an_expert_on_another_page_reads_who_calls_and_gets_to_the_desk(

@@ -19,7 +19,7 @@ from playwright.async_api import (
     expect,
 )
 
-ARTIFACTS = Path(os.environ.get("TALKTIME_TEST_ARTIFACTS", "var/test-artifacts"))
+ARTIFACTS = Path(os.environ.get("TEST_ARTIFACTS", "var/test-artifacts"))
 
 FLAGS = [
     "--no-sandbox",

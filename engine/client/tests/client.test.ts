@@ -143,6 +143,20 @@ test("a refused chat message rejects", TIMEOUT, () =>
   }),
 );
 
+test("a refused chat message can be sent again under its id", TIMEOUT, () =>
+  withEngine(async (engine, client) => {
+    engine.joinWith(0);
+    engine.answers["message.send"] = () => ({ ok: false, code: "store_unavailable", message: "later" });
+    const session = client.session("ses_1");
+    await session.join();
+    await assert.rejects(session.sendMessage("hello", "id-1"), { code: "store_unavailable" });
+    engine.answers["message.send"] = () => ({ ok: true, message: message(1, "cus"), duplicate: false });
+    assert.equal((await session.sendMessage("hello", "id-1")).seq, 1);
+    const ids = engine.sent("message.send").map(({ client_msg_id }) => client_msg_id);
+    assert.deepEqual(ids, ["id-1", "id-1"]);
+  }),
+);
+
 test("experts that are followed are followed again after a reconnect", TIMEOUT, () =>
   withEngine(async (engine, client) => {
     const expert = { expert_id: "exp", online: true, status: "available", callable: true };

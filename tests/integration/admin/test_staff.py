@@ -436,6 +436,24 @@ async def test_staff_take_a_recording_and_that_is_on_record(
     assert await taken(world) == [(session, await world.user_id(STAFF), data)]
 
 
+async def test_a_recording_that_was_deleted_is_shown_as_such_and_not_handed_out(
+    any_world: World, tmp_path: Path
+) -> None:
+    world, browser = any_world, Browser(any_world)
+    session = await recorded_session(world, tmp_path)
+    async with world.store.transaction() as tx:
+        await tx.execute(sa.update(recordings).values(deleted_at_ms=1_767_225_600_000))
+    await browser.sign_in()
+    _, text = await browser.get(f"/admin/sessions/{session}")
+    section = text[text.index("<h2>Recordings") : text.index("<footer>")]
+    assert "Deleted 01 Jan 2026" in section
+    assert DIGEST in section
+    assert "/recordings/rec_1-1.webm" not in section
+    status, _ = await browser.get(f"/admin/sessions/{session}/recordings/rec_1-1.webm")
+    assert status == 404
+    assert await taken(world) == []
+
+
 @pytest.mark.parametrize("name", ["rec_1-2.webm", "..%2Fstore.db", "rec_2-1.webm"])
 async def test_only_files_of_this_session_can_be_taken(
     world: World, browser: Browser, tmp_path: Path, name: str

@@ -26,9 +26,9 @@ export class Outbox {
 
   constructor(private readonly deliver: Deliver) {}
 
-  send(body: string): Promise<Message> {
+  send(client_msg_id: string, body: string): Promise<Message> {
     return new Promise((resolve, reject) => {
-      this.#pending.push({ client_msg_id: randomId(), body, resolve, reject, inFlight: false });
+      this.#pending.push({ client_msg_id, body, resolve, reject, inFlight: false });
       this.flush();
     });
   }

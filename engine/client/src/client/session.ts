@@ -2,7 +2,7 @@ import { Emitter } from "./emitter";
 import { asTalktimeError, type TalktimeError } from "./errors";
 import { type Send, SessionMedia } from "./media";
 import { type MeterReading, type MeterStatement, readMeter } from "./meter";
-import { Outbox } from "./outbox";
+import { Outbox, randomId } from "./outbox";
 import { SequenceTracker } from "./sequence";
 import { applyEvent } from "./state";
 import type {
@@ -150,9 +150,12 @@ export class CallSession extends Emitter<SessionEvents> {
     await this.send("recording.stop", { session_id: this.id });
   }
 
-  /** Sends a chat message; survives a reconnect, delivered once whatever happens. */
-  sendMessage(body: string): Promise<Message> {
-    return this.#outbox.send(body);
+  /**
+   * Sends a chat message; survives a reconnect, delivered once whatever happens. Sent again with the id of
+   * an attempt that was refused, it is still created once.
+   */
+  sendMessage(body: string, clientMsgId = randomId()): Promise<Message> {
+    return this.#outbox.send(clientMsgId, body);
   }
 
   async markRead(seq: number): Promise<void> {

@@ -16,7 +16,8 @@
  *   status-elapsed, status-charged, status-balance, status-earned, status-left, low-balance, paused-notice, link-notice, take-back,
  *   devices-off, devices-on, call-topup, record, recording (data-state),
  *   recording-stop, recording-dialog, recording-agree, recording-decline, recording-notice, recording-notice-close
- * Chat: chat, chat-input, chat-send, chat-message (data-own, data-seq), chat-typing, chat-read
+ * Chat: chat, chat-input, chat-send, chat-message (data-own, data-seq), chat-draft, chat-retry,
+ *   chat-typing, chat-read
  * End: end-screen, end-reason (data-reason), end-total, end-duration, end-earned, receipt-link, end-close
  * Past sessions: order-sessions, sessions-dialog, session-row (data-id), receipt-link
  */

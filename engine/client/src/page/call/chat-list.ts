@@ -23,6 +23,10 @@ export function chatList({ session, scope }: CallContext, model: ChatModel): HTM
   const sized = new ResizeObserver(toEnd);
   sized.observe(log);
   scope.add(() => sized.disconnect());
+  const retry = (draft: Draft) => {
+    log.focus({ preventScroll: true }); // its button goes away
+    return model.retry(draft);
+  };
   model.changed.watch(scope, () => {
     const { messages, drafts } = model.log;
     const readSeq = lastReadSeq(model);
@@ -30,7 +34,7 @@ export function chatList({ session, scope }: CallContext, model: ChatModel): HTM
       ...(model.more ? [earlier(model)] : []),
       ...(messages.length + drafts.length === 0 ? [h("li", { class: "message-system" }, empty)] : []),
       ...messages.map((message) => bubble(message, model, readSeq)),
-      ...drafts.map(draftBubble),
+      ...drafts.map((draft) => draftBubble(draft, session.state === "ended" ? null : () => retry(draft))),
     );
     toEnd();
   });
@@ -84,11 +88,13 @@ function bubble(message: Message, model: ChatModel, readSeq: number): HTMLElemen
   );
 }
 
-function draftBubble({ body, failed }: Draft): HTMLElement {
+/** `retry`: null once nothing can be sent any more. */
+function draftBubble({ body, failed }: Draft, retry: (() => Promise<void>) | null): HTMLElement {
   return h(
     "li",
-    { class: "message own pending" },
+    { class: "message own pending", testid: "chat-draft" },
     h("p", { class: "message-body" }, body),
     h("p", { class: "message-meta" }, failed ? t.chat.failed : t.chat.sending),
+    failed && retry ? button(t.retry, { kind: "quiet", testid: "chat-retry", action: retry }) : null,
   );
 }

@@ -1,6 +1,7 @@
 import type { Message } from "../../client";
 
 export interface Draft {
+  /** The message's `client_msg_id`. */
   key: string;
   body: string;
   failed: boolean;
@@ -27,8 +28,9 @@ export class ChatLog {
     return this.messages.at(-1)?.seq ?? 0;
   }
 
-  /** False if it was there already. */
+  /** False if it was there already. A draft that became it goes, whatever its sender was told. */
   add(message: Message): boolean {
+    if (message.client_msg_id !== null) this.#drafts.delete(message.client_msg_id);
     const known = this.#bySeq.has(message.seq);
     this.#bySeq.set(message.seq, message);
     return !known;

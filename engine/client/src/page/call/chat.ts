@@ -6,7 +6,7 @@ import { toastError } from "../notices";
 import { Signal } from "../signal";
 import { t } from "../strings";
 import { chatList } from "./chat-list";
-import { ChatLog } from "./chat-log";
+import { ChatLog, type Draft } from "./chat-log";
 import type { CallContext } from "./page";
 
 const TYPING_EVERY_MS = 3_000;
@@ -57,6 +57,7 @@ export class ChatModel {
     scope.add(session.on("message", (message) => this.#arrived(message)));
     scope.add(session.on("read", ({ user_id, seq }) => this.#readBy(user_id, seq)));
     scope.add(session.on("joined", () => void this.load()));
+    scope.add(session.on("ended", () => this.#tell()));
   }
 
   get ownId(): string {
@@ -75,12 +76,20 @@ export class ChatModel {
     }
   }
 
-  async send(body: string): Promise<void> {
-    const key = randomId();
+  send(body: string): Promise<void> {
+    return this.#deliver(randomId(), body);
+  }
+
+  /** Once more under its own id: should it have arrived after all, it is not written twice. */
+  retry({ key, body }: Draft): Promise<void> {
+    return this.#deliver(key, body);
+  }
+
+  async #deliver(key: string, body: string): Promise<void> {
     this.log.draft(key, body);
     this.#tell();
     try {
-      this.log.sent(key, await this.context.session.sendMessage(body));
+      this.log.sent(key, await this.context.session.sendMessage(body, key));
     } catch (error) {
       this.log.failed(key);
       toastError(error);
