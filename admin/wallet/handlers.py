@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 from admin import schemas
@@ -16,7 +18,11 @@ from admin.payments.provider import Payer
 from admin.wallet import statement
 
 
-class PageQuery(Struct):
+class StatementQuery(Struct):
+    """`account`: the entries of that account alone, which sum to its balance; without it both, and
+    what orders set aside and gave back between them."""
+
+    account: Literal["wallet", "earnings"] | None = None
     cursor: CursorText | None = None
     limit: Limit = 20
 
@@ -26,10 +32,12 @@ async def get_wallet(call: Call[Nothing, Nothing]) -> Answer:
         return Answer(200, await statement.wallet(call.deps, tx, call.user.id))
 
 
-async def list_wallet_transactions(call: Call[Nothing, PageQuery]) -> Answer:
+async def list_wallet_transactions(call: Call[Nothing, StatementQuery]) -> Answer:
     after = cursors.decode(call.query.cursor)
     async with call.deps.store.reading() as tx:
-        page = await statement.transactions(tx, call.user.id, after, call.query.limit)
+        page = await statement.transactions(
+            tx, call.user.id, after, call.query.limit, account=call.query.account
+        )
     return Answer(200, page)
 
 
@@ -60,7 +68,7 @@ ROUTES = (
         handler=list_wallet_transactions,
         summary="What moved the user's money, newest first",
         tag="Wallet",
-        query=PageQuery,
+        query=StatementQuery,
         answer=schemas.WalletTransactionPage,
     ),
     Route(

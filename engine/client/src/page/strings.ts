@@ -1,33 +1,15 @@
-/** Everything the page says, in one place: translate this file to translate the page. */
-export const t = {
+import { type Language, setLanguage } from "./language";
+import { en, type SharedWords } from "./words/en";
+import { fa } from "./words/fa";
+import { tr } from "./words/tr";
+
+/** What only the call page says, in one place: English. */
+const callPage = {
   product: "Talktime",
   tagline: "Talk to an expert, pay for the time you talk.",
-  notices: "Notices",
-  close: "Close",
-  cancel: "Cancel",
-  retry: "Try again",
-  loading: "Loading…",
-
-  signIn: {
-    title: "Sign in",
-    email: "E-mail",
-    password: "Password",
-    submit: "Sign in",
-    demo: "Just looking? Use a demo account:",
-    demoCustomer: "Customer",
-    demoExpert: "Expert",
-    out: "Sign out",
-    expired: "Your session has expired. Please sign in again.",
-  },
 
   nav: { label: "Main", find: "Experts", orders: "My orders", desk: "Desk" },
 
-  connection: {
-    reconnecting: "Connection lost. Reconnecting…",
-    restored: "Connected again.",
-  },
-
-  presence: { available: "Available", away: "Away", busy: "Busy", undefined: "Not set", offline: "Offline" },
   presenceHints: {
     available: "Calls ring with sound.",
     away: "Calls only show a red badge, without sound.",
@@ -45,13 +27,6 @@ export const t = {
     orderLabel: (mode: string, title: string) => `Order ${mode.toLowerCase()}: ${title}`,
     yourOrder: "You have an open order",
     languages: "Speaks",
-  },
-
-  tariff: {
-    price: (money: string, unit: string) => `${money} per ${unit}`,
-    billedBy: (unit: string) => `billed by the ${unit}`,
-    firstFree: (seconds: number) => (seconds === 60 ? "first minute free" : `first ${seconds} seconds free`),
-    textStart: "starts at your second message",
   },
 
   order: {
@@ -269,26 +244,6 @@ export const t = {
     documentTitle: (count: number) => `(${count}) Incoming call`,
   },
 
-  wallet: {
-    label: "Your wallet",
-    available: "Balance",
-    held: "On hold",
-    topUp: "Top up",
-    dialogTitle: "Top up your balance",
-    amount: "Amount",
-    needed: (money: string) => `${money} is needed to go on.`,
-    invalid: "Please enter an amount such as 20.00.",
-    submit: "Continue to payment",
-    testTitle: "Test payment",
-    testText: "No real money moves here. Decide how the payment goes:",
-    pay: (money: string) => `Pay ${money}`,
-    decline: "Decline",
-    waiting: "Waiting for the payment…",
-    openCheckout: "Open the payment page",
-    succeeded: (money: string) => `${money} was added to your balance.`,
-    failed: "The payment was declined. Nothing was charged.",
-  },
-
   end: {
     titles: {
       completed: "Session ended",
@@ -342,23 +297,27 @@ export const t = {
     receipt: "Receipt",
     running: "Running",
   },
+};
 
-  errors: {
-    offline: "There is no connection to the server. Please try again.",
-    timeout: "The server did not answer in time. Please try again.",
-    invalid_credentials: "E-mail or password is wrong.",
-    insufficient_funds: "Your balance does not cover the next block.",
-    expert_offline: "The expert is not on the site right now.",
-    expert_busy: "The expert is busy.",
-    expert_undefined: "The expert is not taking calls right now.",
-    order_not_open: "This order is not open.",
-    no_consultation: "Publish a consultation listing before you set your status.",
-    rate_limited: "That was a little fast. Please wait a moment.",
-    device_denied:
-      "The browser may not use the camera or microphone. Allow it in the address bar and try again.",
-    device_missing: "No camera or microphone was found.",
-    device_in_use: "The camera or microphone is in use by another program.",
-    device_failed: "The camera or microphone gives no signal.",
-    device_insecure: "Cameras and microphones only work on a secure (https) page.",
-  } as Record<string, string>,
-} as const;
+const TABLES: Record<Language, SharedWords> = { en, tr, fa };
+
+/** The words of the language that is spoken now; `speak` puts another table in their place. */
+export let t = { ...callPage, ...en };
+
+/** Words and formats of `code` from now on; what is drawn already stays as it is. */
+export function speak(code: Language): void {
+  setLanguage(code);
+  t = { ...callPage, ...TABLES[code] };
+}
+
+type Table = Readonly<Record<string, string>>;
+
+/** A word by a key that the server named, if there is one. */
+export function wordFor(table: Table, key: string): string | undefined {
+  return Object.hasOwn(table, key) ? table[key] : undefined;
+}
+
+/** The same; a key that is new to us is shown as it is. */
+export function word(table: Table, key: string): string {
+  return wordFor(table, key) ?? key;
+}

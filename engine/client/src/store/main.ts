@@ -1,5 +1,6 @@
 import { h } from "../page/dom";
-import { errorText } from "../page/notices";
+import type { Language } from "../page/language";
+import { errorText, toastError } from "../page/notices";
 import type { LoginAnswer, User } from "../page/rest";
 import { Scope } from "../page/signal";
 import { storage } from "../page/storage";
@@ -14,15 +15,20 @@ import { deskPage } from "./desk";
 import { expertPage } from "./expert";
 import { findPage } from "./find";
 import { inboxPage, talkPage } from "./inbox";
+import { pageOf } from "./links";
 import { listingPage } from "./listing";
 import { listingFormPage } from "./listing-form";
+import { favouritesPage } from "./marks";
+import { notificationsPage } from "./notifications";
 import { orderPage } from "./order";
 import { ordersPage } from "./orders";
 import { linkButton, pageHead } from "./parts";
 import { requestPage, requestsPage } from "./requests";
-import type { Category, Market } from "./rest";
+import type { Market } from "./rest";
+import { settingsPage } from "./settings";
 import { shell } from "./shell";
-import { Store } from "./store";
+import { adoptLanguage, languageSwitch, preferredLanguage } from "./speech";
+import { Store, textLocale } from "./store";
 import { walletPage } from "./wallet";
 import { w } from "./words";
 
@@ -43,7 +49,8 @@ const PLACES: Record<string, Place> = {
   compare: { view: comparePage, tab: "", open: true },
   orders: { view: (store, scope) => ordersPage(store, scope, "customer"), tab: "orders" },
   sales: { view: (store, scope) => ordersPage(store, scope, "expert"), tab: "sales" },
-  order: { view: orderPage, tab: "orders" },
+  // It is an order or a sale: that shows when it is loaded.
+  order: { view: orderPage, tab: "order" },
   case: { view: casePage, tab: "inbox" },
   requests: { view: requestsPage, tab: "requests" },
   request: { view: requestPage, tab: "requests" },
@@ -52,6 +59,9 @@ const PLACES: Record<string, Place> = {
   inbox: { view: inboxPage, tab: "inbox" },
   talk: { view: talkPage, tab: "inbox" },
   wallet: { view: walletPage, tab: "wallet" },
+  favourites: { view: favouritesPage, tab: "favourites" },
+  notifications: { view: notificationsPage, tab: "notifications" },
+  account: { view: settingsPage, tab: "account" },
 };
 
 /** Who is signed in has no use for these. */
@@ -62,18 +72,18 @@ const FROM_MAIL = new Set(["verify-email", "reset-password"]);
 class Main {
   readonly #root = document.querySelector<HTMLElement>("#app") ?? document.body;
   readonly #api = new StoreApi(storage.token.get());
-  #market: [Market, Category[]] | null = null;
+  #market: Market | null = null;
   #store: Store | null = null;
   #view = new Scope();
   #reason: string | undefined;
 
   async run(): Promise<void> {
     this.#api.onUnauthorized = () => this.#signOut(t.signIn.expired);
+    this.#adopt(null);
     followMailLink();
     window.addEventListener("hashchange", () => this.#draw(true));
     try {
-      const market = await this.#api.market();
-      this.#market = [market, await this.#api.categories(market.locales[0] ?? "en")];
+      this.#market = await this.#api.market();
       const demo = takeDemoRole();
       if (demo) await this.#signIn(await this.#api.login(demoEmail(demo), DEMO_PASSWORD));
       else await this.#enter(this.#api.token ? await this.#api.me() : null);
@@ -99,12 +109,43 @@ class Main {
   }
 
   async #enter(user: User | null): Promise<void> {
-    if (!this.#market) return;
+    const market = this.#market;
+    if (!market) return;
     this.#store?.stop();
-    const store = new Store(this.#api, ...this.#market, user, (reason) => this.#signOut(reason));
+    this.#adopt(user);
+    const categories = await this.#api.categories(textLocale(market, user));
+    const store = new Store(this.#api, market, categories, user, (reason) => this.#signOut(reason));
     this.#store = store;
     await store.start();
     this.#draw();
+  }
+
+  #adopt(user: User | null): void {
+    const wishes = { chosen: storage.language.get(), account: user?.locale ?? null };
+    const known = { browser: navigator.languages, market: this.#market?.locales ?? [] };
+    adoptLanguage(preferredLanguage({ ...wishes, ...known }));
+  }
+
+  /** The language is remembered; the account has it too if it can, so that mails and notices follow. */
+  async #choose(code: Language): Promise<void> {
+    storage.language.set(code);
+    adoptLanguage(code);
+    const store = this.#store;
+    if (!store) return;
+    try {
+      if (store.user && store.market.locales.includes(code)) {
+        store.user.locale = (await this.#api.setLocale(code)).locale;
+      }
+      store.categories = await this.#api.categories(store.locale);
+    } catch (error) {
+      toastError(error);
+    }
+    this.#draw();
+    this.#root.querySelector<HTMLElement>(".language select")?.focus();
+  }
+
+  #switch(): HTMLElement {
+    return languageSwitch((code) => void this.#choose(code));
   }
 
   #signOut(reason?: string): void {
@@ -128,6 +169,7 @@ class Main {
     // A link from a mail counts whoever is signed in here.
     const account = store.user && !FROM_MAIL.has(name) ? null : accountPage(this.#api, store.market, name);
     if (account) {
+      account.firstElementChild?.append(this.#switch());
       this.#root.replaceChildren(account);
       return;
     }
@@ -135,8 +177,9 @@ class Main {
       this.#drawSignIn();
       return;
     }
+    store.tab.set(place?.tab ?? "");
     const view = place?.view(store, this.#view, rest.join("/")) ?? nowhere();
-    this.#root.replaceChildren(shell(store, this.#view, place?.tab ?? "", view));
+    this.#root.replaceChildren(shell(store, this.#view, this.#switch(), view));
     if (moved) this.#arrive();
   }
 
@@ -150,12 +193,14 @@ class Main {
 
   #drawSignIn(): void {
     const signedIn = (answer: LoginAnswer) => this.#signIn(answer);
-    const { title = "", tagline = "" } = this.#market?.[0] ?? {};
+    const { title = "", tagline = "" } = this.#market ?? {};
     const view = signInView(this.#api, signedIn, this.#reason, { product: title, tagline });
     this.#reason = undefined;
     const link = (href: string, text: string) => h("a", { href }, text);
     const links = [link("#/register", w.account.register), link("#/forgot", w.account.forgot)];
     view.firstElementChild?.append(h("p", { class: "row wrap" }, ...links, link("#/", w.toCatalogue)));
+    view.firstElementChild?.append(this.#switch());
+    document.title = t.signIn.title;
     this.#root.replaceChildren(view);
   }
 }
@@ -164,24 +209,10 @@ function nowhere(): HTMLElement {
   return h("div", {}, pageHead(w.notFound), linkButton(w.toCatalogue, "#/"));
 }
 
-const MAIL_LINKS: Record<string, string> = {
-  orders: "order",
-  requests: "request",
-  listings: "edit",
-  messages: "talk",
-  reviews: "sales",
-  proposals: "requests",
-  cases: "case",
-  notifications: "inbox",
-  application: "desk",
-};
-
 /** Mails link to pages by their path, `/orders/…`, `/verify-email?token=…`: here these are `/store#/…`. */
 function followMailLink(): void {
-  const [first = "", ...rest] = location.pathname.split("/").filter(Boolean);
-  if (first === "store" || first === "") return;
-  const path = [MAIL_LINKS[first] ?? first, ...rest].join("/");
-  history.replaceState(null, "", `/store#/${path}${location.search}`);
+  const page = pageOf(location.pathname);
+  if (page) history.replaceState(null, "", `/store${page}${location.search}`);
 }
 
 /** `/store?demo=customer`: signs in by the demo account, once; a reload then keeps the tab's own token. */
