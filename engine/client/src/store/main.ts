@@ -24,7 +24,7 @@ import { orderPage } from "./order";
 import { ordersPage } from "./orders";
 import { linkButton, pageHead } from "./parts";
 import { requestPage, requestsPage } from "./requests";
-import type { Market } from "./rest";
+import type { Category, Market } from "./rest";
 import { settingsPage } from "./settings";
 import { shell } from "./shell";
 import { adoptLanguage, languageSwitch, preferredLanguage } from "./speech";
@@ -73,6 +73,7 @@ class Main {
   readonly #root = document.querySelector<HTMLElement>("#app") ?? document.body;
   readonly #api = new StoreApi(storage.token.get());
   #market: Market | null = null;
+  readonly #categories = new Map<string, Category[]>();
   #store: Store | null = null;
   #view = new Scope();
   #reason: string | undefined;
@@ -113,11 +114,17 @@ class Main {
     if (!market) return;
     this.#store?.stop();
     this.#adopt(user);
-    const categories = await this.#api.categories(textLocale(market, user));
+    const categories = await this.#categoriesIn(textLocale(market, user));
     const store = new Store(this.#api, market, categories, user, (reason) => this.#signOut(reason));
     this.#store = store;
     await store.start();
     this.#draw();
+  }
+
+  async #categoriesIn(locale: string): Promise<Category[]> {
+    const known = this.#categories.get(locale) ?? (await this.#api.categories(locale));
+    this.#categories.set(locale, known);
+    return known;
   }
 
   #adopt(user: User | null): void {
@@ -136,7 +143,7 @@ class Main {
       if (store.user && store.market.locales.includes(code)) {
         store.user.locale = (await this.#api.setLocale(code)).locale;
       }
-      store.categories = await this.#api.categories(store.locale);
+      store.categories = await this.#categoriesIn(store.locale);
     } catch (error) {
       toastError(error);
     }
@@ -154,7 +161,7 @@ class Main {
     storage.sessionId.set(null);
     storage.devices.set(null);
     this.#reason = reason;
-    void this.#enter(null);
+    this.#enter(null).catch((error) => this.#failed(error));
   }
 
   #draw(moved = false): void {

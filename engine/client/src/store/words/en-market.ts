@@ -28,7 +28,6 @@ export const market = {
   toCalls: "To the call page",
 
   account: {
-    title: "Account",
     settings: "Your account",
     register: "Create an account",
     forgot: "Forgot your password?",

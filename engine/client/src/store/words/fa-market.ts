@@ -28,7 +28,6 @@ export const market: MarketWords = {
   toCalls: "رفتن به صفحهٔ تماس",
 
   account: {
-    title: "حساب",
     settings: "حساب شما",
     register: "ساختن حساب",
     forgot: "گذرواژه را فراموش کرده‌اید؟",

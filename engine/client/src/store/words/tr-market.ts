@@ -28,7 +28,6 @@ export const market: MarketWords = {
   toCalls: "Görüşme sayfasına",
 
   account: {
-    title: "Hesap",
     settings: "Hesabınız",
     register: "Hesap oluştur",
     forgot: "Parolanızı mı unuttunuz?",
