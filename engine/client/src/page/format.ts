@@ -62,9 +62,13 @@ function part(count: number, unit: string): string {
   return `${formatNumber(count)} ${unit}`;
 }
 
+/** With one digit behind the point. */
+export const ONE_DIGIT = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+
 /** A bitrate: "48 kbit/s", "1.2 Mbit/s". */
 export function formatBitrate(bps: number): string {
-  return bps >= 1_000_000 ? `${(bps / 1_000_000).toFixed(1)} Mbit/s` : `${Math.round(bps / 1_000)} kbit/s`;
+  if (bps < 1_000_000) return `${formatNumber(Math.round(bps / 1_000), { useGrouping: false })} kbit/s`;
+  return `${formatNumber(bps / 1_000_000, ONE_DIGIT)} Mbit/s`;
 }
 
 /** How long something took: "45 s", "14 min 5 s", "1 h 2 min". */
@@ -103,7 +107,14 @@ export function weekdays(style: "long" | "short"): string[] {
 /** Names of languages by their codes: "English, Persian". */
 export function languageNames(codes: readonly string[]): string {
   const names = new Intl.DisplayNames(formats(), { type: "language" });
-  return codes.map((code) => names.of(code) ?? code).join(", ");
+  const name = (code: string) => {
+    try {
+      return names.of(code) ?? code;
+    } catch {
+      return code;
+    }
+  };
+  return codes.map(name).join(", ");
 }
 
 export function formatTime(rfc3339: string): string {

@@ -3,8 +3,9 @@ import type { Language } from "../page/language";
 import { errorText, toastError } from "../page/notices";
 import type { LoginAnswer, User } from "../page/rest";
 import { Scope } from "../page/signal";
+import { focusSwitch, languageSwitch, markDocument, preferredLanguage } from "../page/speech";
 import { storage } from "../page/storage";
-import { t } from "../page/strings";
+import { speak, t } from "../page/strings";
 import { DEMO_PASSWORD, demoEmail, signInView } from "../page/views/sign-in";
 import { button } from "../page/widgets";
 import { accountPage } from "./account";
@@ -27,10 +28,9 @@ import { requestPage, requestsPage } from "./requests";
 import type { Category, Market } from "./rest";
 import { settingsPage } from "./settings";
 import { shell } from "./shell";
-import { adoptLanguage, languageSwitch, preferredLanguage } from "./speech";
 import { Store, textLocale } from "./store";
 import { walletPage } from "./wallet";
-import { w } from "./words";
+import { speakStore, w } from "./words";
 
 /** A page: `rest` is what follows its name in the address. */
 type View = (store: Store, scope: Scope, rest: string) => HTMLElement;
@@ -129,7 +129,7 @@ class Main {
 
   #adopt(user: User | null): void {
     const wishes = { chosen: storage.language.get(), account: user?.locale ?? null };
-    const known = { browser: navigator.languages, market: this.#market?.locales ?? [] };
+    const known = { browser: navigator.languages, market: this.#market?.locales };
     adoptLanguage(preferredLanguage({ ...wishes, ...known }));
   }
 
@@ -148,7 +148,7 @@ class Main {
       toastError(error);
     }
     this.#draw();
-    this.#root.querySelector<HTMLElement>(".language select")?.focus();
+    focusSwitch();
   }
 
   #switch(): HTMLElement {
@@ -210,6 +210,12 @@ class Main {
     document.title = t.signIn.title;
     this.#root.replaceChildren(view);
   }
+}
+
+function adoptLanguage(code: Language): void {
+  speak(code);
+  speakStore(code);
+  markDocument(code);
 }
 
 function nowhere(): HTMLElement {

@@ -1,5 +1,6 @@
 import type { App } from "../app";
 import { h, setText } from "../dom";
+import { languageNames } from "../format";
 import { errorText } from "../notices";
 import type { ExpertCard, Listing, Tariff } from "../rest";
 import type { Scope } from "../signal";
@@ -66,17 +67,8 @@ function card(app: App, scope: Scope, listing: Listing): HTMLElement {
 }
 
 function chips({ category_name, expert }: Listing): HTMLElement[] {
-  const languages = new Intl.DisplayNames("en", { type: "language" });
-  const names = expert.languages.map((code) => languageName(languages, code));
+  const names = expert.languages.map((code) => languageNames([code]));
   return [category_name, ...names].filter(Boolean).map((text) => h("span", { class: "chip" }, text));
-}
-
-function languageName(names: Intl.DisplayNames, code: string): string {
-  try {
-    return names.of(code) ?? code;
-  } catch {
-    return code;
-  }
 }
 
 /** A dot and a word that follow the expert's presence live. */

@@ -10,7 +10,13 @@ import { type Purse, topUpDialog } from "./top-up";
 export type Route = "find" | "orders" | "desk";
 
 /** Header, navigation and the place where the current view goes. */
-export function shell(app: App, scope: Scope, route: Route, view: HTMLElement): HTMLElement {
+export function shell(
+  app: App,
+  scope: Scope,
+  route: Route,
+  language: HTMLElement,
+  view: HTMLElement,
+): HTMLElement {
   return h(
     "div",
     { class: "shell" },
@@ -27,6 +33,7 @@ export function shell(app: App, scope: Scope, route: Route, view: HTMLElement): 
           h("span", { class: "brand-name" }, t.product),
         ),
         navigation(app, scope, route),
+        language,
         walletChip(app, scope),
         account(app),
       ),

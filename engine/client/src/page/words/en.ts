@@ -2,6 +2,7 @@ import { formatNumber } from "../language";
 
 /** What the call page and the storefront share, and refusals by their stable code. */
 export const en = {
+  language: "Language",
   notices: "Notices",
   close: "Close",
   cancel: "Cancel",

@@ -2,6 +2,7 @@ import { formatNumber } from "../language";
 import type { SharedWords } from "./en";
 
 export const fa: SharedWords = {
+  language: "زبان",
   notices: "اطلاعیه‌ها",
   close: "بستن",
   cancel: "انصراف",

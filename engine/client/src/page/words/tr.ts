@@ -2,6 +2,7 @@ import { formatNumber } from "../language";
 import type { SharedWords } from "./en";
 
 export const tr: SharedWords = {
+  language: "Dil",
   notices: "Bildirimler",
   close: "Kapat",
   cancel: "Vazgeç",

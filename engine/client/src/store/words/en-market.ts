@@ -2,7 +2,6 @@ import { formatNumber } from "../../page/language";
 
 /** Looking around, ordering, talking. */
 export const market = {
-  language: "Language",
   kinds: { consult: "Consultation", work: "Work to order", files: "Files" },
   modes: { video: "Video call", audio: "Audio call", text: "Text chat" },
   signIn: "Sign in",

@@ -2,7 +2,6 @@ import { formatNumber } from "../../page/language";
 import type { MarketWords } from "./en-market";
 
 export const market: MarketWords = {
-  language: "زبان",
   kinds: { consult: "مشاوره", work: "کار سفارشی", files: "فایل" },
   modes: { video: "تماس تصویری", audio: "تماس صوتی", text: "گفت‌وگوی متنی" },
   signIn: "ورود",

@@ -2,7 +2,6 @@ import { formatNumber } from "../../page/language";
 import type { MarketWords } from "./en-market";
 
 export const market: MarketWords = {
-  language: "Dil",
   kinds: { consult: "Danışmanlık", work: "Siparişe özel iş", files: "Dosyalar" },
   modes: { video: "Görüntülü görüşme", audio: "Sesli görüşme", text: "Yazılı görüşme" },
   signIn: "Giriş yap",

@@ -1,8 +1,6 @@
-import { h } from "../page/dom";
-import { firstKnown, isLanguage, LANGUAGES, type Language, language } from "../page/language";
-import { speak } from "../page/strings";
-import { select } from "./parts";
-import { speakStore, w } from "./words";
+import { h } from "./dom";
+import { firstKnown, isLanguage, LANGUAGES, type Language, language } from "./language";
+import { t } from "./strings";
 
 export interface Wishes {
   /** By hand, on this browser. */
@@ -10,8 +8,8 @@ export interface Wishes {
   /** Of the account; null: a guest. */
   account: string | null;
   browser: readonly string[];
-  /** The languages that the marketplace has texts in: an account names one of these. */
-  market: readonly string[];
+  /** The languages that the marketplace has texts in, if that is known: an account names one of these. */
+  market?: readonly string[] | undefined;
 }
 
 /**
@@ -21,25 +19,30 @@ export interface Wishes {
 export function preferredLanguage({ chosen, account, browser, market }: Wishes): Language {
   if (chosen && isLanguage(chosen)) return chosen;
   const wanted = firstKnown(browser);
-  const expressible = market.includes(wanted);
+  const expressible = market?.includes(wanted) ?? true;
   return firstKnown(expressible ? [account, ...browser] : browser);
 }
 
-/** Words, formats and direction of the page; what is drawn already stays as it is. */
-export function adoptLanguage(code: Language): void {
-  speak(code);
-  speakStore(code);
+/** Tells the browser what the page speaks and where its lines begin. */
+export function markDocument(code: Language): void {
   document.documentElement.lang = code;
   document.documentElement.dir = LANGUAGES[code].dir;
 }
 
 /** Every language by its own name, so that it is found by whoever cannot read the present one. */
 export function languageSwitch(chosen: (code: Language) => void): HTMLElement {
-  const names = Object.entries(LANGUAGES).map(([code, { name }]) => [code, name] as const);
-  const control = select(names, language(), { "aria-label": w.language, testid: "language" });
-  for (const option of control.options) option.lang = option.value;
+  const option = ([code, { name }]: [string, { name: string }]) =>
+    h("option", { value: code, lang: code }, name);
+  const options = Object.entries(LANGUAGES).map(option);
+  const control = h("select", { "aria-label": t.language, testid: "language" }, ...options);
+  control.value = language();
   control.addEventListener("change", () => {
     if (isLanguage(control.value)) chosen(control.value);
   });
   return h("div", { class: "language" }, control);
+}
+
+/** After everything was drawn anew, the switch has the focus that it had. */
+export function focusSwitch(): void {
+  document.querySelector<HTMLElement>(".language select")?.focus();
 }
