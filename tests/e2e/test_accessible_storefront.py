@@ -76,7 +76,7 @@ async def test_the_pages_of_guests_and_customers_have_contrast_and_names(
                 f"order/{order_id}": "message-input",
                 "wallet": "transaction",
                 "favourites": "listing",
-                "notifications": "notifications",
+                "notifications": "notifications-view",
                 "account": "no-blocks",
                 "desk": "join-submit",
             },
