@@ -32,12 +32,12 @@ function say(code: Language): void {
 
 afterEach(() => say("en"));
 
-/** Every sentence with its place; sentences with gaps are filled with ones and "x". */
+/** Every sentence with its place; sentences with gaps are filled with twos. */
 function* sentences(table: object, place = ""): Generator<[place: string, text: string]> {
   for (const [key, value] of Object.entries(table)) {
     const here = `${place}.${key}`;
     if (typeof value === "object") yield* sentences(value, here);
-    else if (typeof value === "function") yield [here, value(...Array(value.length).fill(2))];
+    else if (typeof value === "function") yield [here, value(...Array(value.length).fill("2"))];
     else yield [here, value];
   }
 }
@@ -70,7 +70,7 @@ test("money, durations and dates are written as the language writes them", () =>
   assert.equal(formatUnit(900), "۱۵ دقیقه");
   assert.match(formatDateTime("2026-11-29T12:00:00Z"), /۱۴۰۵/);
   assert.match(formatSize(12_000), /۱۲/);
-  assert.equal(languageNames(["en", "fa"]), "انگلیسی, فارسی");
+  assert.match(languageNames(["en", "fa"]), /^انگلیسی،.*فارسی$/);
   assert.equal(weekdays("long")[0], "دوشنبه");
   say("tr");
   assert.equal(formatMoney(123_450, "EUR"), "€1.234,50");

@@ -114,7 +114,12 @@ export function languageNames(codes: readonly string[]): string {
       return code;
     }
   };
-  return codes.map(name).join(", ");
+  return formatList(codes.map(name));
+}
+
+/** One after the other, with the commas of the language. */
+export function formatList(items: readonly string[]): string {
+  return new Intl.ListFormat(formats(), { type: "unit", style: "short" }).format(items);
 }
 
 export function formatTime(rfc3339: string): string {

@@ -1,5 +1,5 @@
 import { h } from "../page/dom";
-import { formatDateTime, formatDuration, languageNames } from "../page/format";
+import { formatDateTime, formatDuration, formatList, languageNames } from "../page/format";
 import { formatNumber } from "../page/language";
 import type { Scope } from "../page/signal";
 import { button, fact } from "../page/widgets";
@@ -73,7 +73,7 @@ export function about(store: Store, expert: Expert): HTMLElement {
       "dl",
       { class: "facts facts-row" },
       fact(w.expert.languages, languageNames(expert.languages)),
-      fact(w.find.category, expert.categories.map((slug) => store.categoryName(slug)).join(", ")),
+      fact(w.find.category, formatList(expert.categories.map((slug) => store.categoryName(slug)))),
       fact(w.expert.completed, formatNumber(who.completed_orders)),
       fact(w.expert.refusals, formatNumber(who.refusal_count)),
       who.response_s === null

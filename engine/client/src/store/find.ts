@@ -54,7 +54,7 @@ export function findPage(store: Store, scope: Scope): HTMLElement {
   return h(
     "div",
     {},
-    pageHead(store.market.title, h("p", { class: "muted" }, store.market.tagline)),
+    pageHead(store.market.title, h("p", { class: "muted", dir: "auto" }, store.market.tagline)),
     element,
     results.element,
     compareBar(store, scope),

@@ -1,6 +1,5 @@
 import { type Child, h } from "../page/dom";
-import { languageNames } from "../page/format";
-import { formats } from "../page/language";
+import { formatList, languageNames } from "../page/format";
 import type { Tariff } from "../page/rest";
 import type { Scope } from "../page/signal";
 import { button, modeIcon, priceNotes, priceText, webUrl } from "../page/widgets";
@@ -178,7 +177,7 @@ function included({ file_count, link_count }: Listing): string {
     link_count > 0 ? w.listing.links(link_count) : "",
     w.listing.atOnce,
   ];
-  return new Intl.ListFormat(formats(), { type: "unit", style: "short" }).format(parts.filter(Boolean));
+  return formatList(parts.filter(Boolean));
 }
 
 function tariffRow(store: Store, listing: Listing, tariff: Tariff, own: boolean): HTMLElement {

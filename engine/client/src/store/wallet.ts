@@ -130,7 +130,7 @@ function movements(store: Store, scope: Scope, account: Account): HTMLElement {
       { class: "card table-scroll", role: "region", "aria-label": title, tabindex: "0" },
       h(
         "table",
-        { class: "table" },
+        { class: "table statement" },
         h(
           "thead",
           {},

@@ -74,7 +74,7 @@ function bubble(message: Message, model: ChatModel, readSeq: number): HTMLElemen
       "data-own": own,
       "data-seq": message.seq,
     },
-    h("p", { class: "message-body" }, message.body),
+    h("p", { class: "message-body", dir: "auto" }, message.body),
     h(
       "p",
       { class: "message-meta" },
@@ -88,7 +88,7 @@ function draftBubble({ body, failed }: Draft): HTMLElement {
   return h(
     "li",
     { class: "message own pending" },
-    h("p", { class: "message-body" }, body),
+    h("p", { class: "message-body", dir: "auto" }, body),
     h("p", { class: "message-meta" }, failed ? t.chat.failed : t.chat.sending),
   );
 }
