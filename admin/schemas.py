@@ -258,10 +258,13 @@ class WalletTransaction(Struct):
     id: str
     kind: str
     """topup, hold, release, capture, reverse, payout, payout_returned, adjust."""
+    account: Literal["wallet", "earnings"]
     text: str
     amount: Money
     """Signed: what it did to this user's money."""
     order_id: str | None
+    order_number: str | None
+    order_title: str | None
     session_id: str | None
     at: str
 

@@ -29,13 +29,15 @@ _N = "{n:[0-9]{1,3}}"
 
 
 class ListingQuery(bodies.LocaleQuery):
-    """`locale`: listings that have it. `language`: of the expert. `ids`: to compare, at most ten
-    with commas between them; nothing else filters those."""
+    """`locale`: listings that have it. `text_locale`: shown in it where they have it. `language`:
+    of the expert. `ids`: to compare, at most ten with commas between them; nothing else filters
+    those."""
 
     q: bodies.Filter | None = None
     kind: bodies.Filter | None = None
     mode: Mode | None = None
     category: bodies.Filter | None = None
+    text_locale: bodies.Locale | None = None
     language: bodies.Filter | None = None
     price_min: PriceMinor | None = None
     price_max: PriceMinor | None = None
@@ -73,7 +75,7 @@ async def list_listings(call: Call[Nothing, ListingQuery]) -> Answer:
     sort = query.sort or deps.settings.preset.sort
     async with deps.store.reading() as tx:
         rows, rest = await search.page(deps, tx, wanted, sort, after=after, limit=query.limit)
-        items = await listings.views(deps, tx, call.viewer, rows, query.locale)
+        items = await listings.views(deps, tx, call.viewer, rows, query.locale or query.text_locale)
     return Answer(200, schemas.ListingPage(items, None if rest is None else cursors.encode(rest)))
 
 
@@ -87,7 +89,8 @@ async def _compare(call: Call[Nothing, ListingQuery], ids: str) -> Answer:
         raise BadInput("invalid_query", message, path="$.ids") from None
     async with call.deps.store.reading() as tx:
         rows = await search.these(tx, wanted)
-        items = await listings.views(call.deps, tx, call.viewer, rows, call.query.locale)
+        wished = call.query.locale or call.query.text_locale
+        items = await listings.views(call.deps, tx, call.viewer, rows, wished)
     return Answer(200, schemas.ListingPage(items, None))
 
 

@@ -121,6 +121,11 @@ async def delete_favourite(call: Call[Nothing, Nothing]) -> Answer:
     return await _unmark(call, "favourite", call.request.match_info["type"])
 
 
+async def list_blocks(call: Call[Nothing, Nothing]) -> Answer:
+    async with call.deps.store.reading() as tx:
+        return Answer(200, await marks.blocks(tx, call.user.id))
+
+
 async def put_block(call: Call[Nothing, Nothing]) -> Answer:
     return await _mark(call, "block", "user")
 
@@ -258,6 +263,14 @@ ROUTES = (
     ),
     _route("PUT", _FAVOURITE, put_favourite, "Remember it", refusals=(404, 409), **_MARKED),
     _route("DELETE", _FAVOURITE, delete_favourite, "Forget it", **_MARKED),
+    _route(
+        "GET",
+        "/me/blocks",
+        list_blocks,
+        "Whom the user has blocked",
+        tag="Marks",
+        answer=bodies.Blocks,
+    ),
     _route(
         "PUT",
         _BLOCK,

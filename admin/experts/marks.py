@@ -8,7 +8,7 @@ from admin import queries
 from admin.accounts.people import Viewer
 from admin.catalogue import listings as shop
 from admin.experts import pages
-from admin.experts.schemas import Mark, Marks
+from admin.experts.schemas import Block, Blocks, Mark, Marks
 from admin.http.times import rfc3339
 from admin.ports import AdminDeps
 from engine.errors import Conflict, NotFound
@@ -58,6 +58,19 @@ async def favourites(deps: AdminDeps, tx: Tx, viewer: Viewer) -> Marks:
         for row in rows
     ]
     return Marks([item for item in items if item.expert is not None or item.listing is not None])
+
+
+async def blocks(tx: Tx, user_id: str) -> Blocks:
+    """Everybody whom the user has blocked, the latest first."""
+    query = (
+        sa.select(users.c.id, users.c.display_name, _m.at_ms)
+        .join_from(marks, users, users.c.id == _m.subject_id)
+        .where(_m.user_id == user_id, _m.kind == "block")
+        .order_by(_m.at_ms.desc(), users.c.id)
+        .limit(MOST)
+    )
+    rows = await queries.rows(tx, query)
+    return Blocks([Block(row.id, row.display_name, rfc3339(row.at_ms)) for row in rows])
 
 
 async def add(

@@ -141,6 +141,19 @@ class Marks(Struct):
     next_cursor: str | None = None
 
 
+class Block(Struct):
+    """Somebody whom the user has blocked."""
+
+    id: str
+    display_name: str
+    at: str
+
+
+class Blocks(Struct):
+    items: list[Block]
+    next_cursor: str | None = None
+
+
 class Done(Struct):
     """It is so now, whether it was before or not."""
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from msgspec import Struct
+
 from admin import schemas
 from admin.accounts.signin import source_address
 from admin.http import cursors
 from admin.http.answers import Answer
 from admin.http.bodies import Nothing
 from admin.http.calls import ID, Call, Route
-from admin.http.cursors import PageQuery
+from admin.http.cursors import CursorText, Limit
 from admin.payments import service
 from admin.payments.provider import Payer
 from admin.wallet import statement
+
+
+class StatementQuery(Struct):
+    """`account`: the entries of that account alone, which sum to its balance; without it both, and
+    what orders set aside and gave back between them."""
+
+    account: Literal["wallet", "earnings"] | None = None
+    cursor: CursorText | None = None
+    limit: Limit = 20
 
 
 async def get_wallet(call: Call[Nothing, Nothing]) -> Answer:
@@ -19,10 +32,12 @@ async def get_wallet(call: Call[Nothing, Nothing]) -> Answer:
         return Answer(200, await statement.wallet(call.deps, tx, call.user.id))
 
 
-async def list_wallet_transactions(call: Call[Nothing, PageQuery]) -> Answer:
+async def list_wallet_transactions(call: Call[Nothing, StatementQuery]) -> Answer:
     after = cursors.decode(call.query.cursor)
     async with call.deps.store.reading() as tx:
-        page = await statement.transactions(tx, call.user.id, after, call.query.limit)
+        page = await statement.transactions(
+            tx, call.user.id, after, call.query.limit, account=call.query.account
+        )
     return Answer(200, page)
 
 
@@ -53,7 +68,7 @@ ROUTES = (
         handler=list_wallet_transactions,
         summary="What moved the user's money, newest first",
         tag="Wallet",
-        query=PageQuery,
+        query=StatementQuery,
         answer=schemas.WalletTransactionPage,
     ),
     Route(

@@ -38,18 +38,22 @@ async def wallet(deps: AdminDeps, tx: Tx, user_id: str) -> schemas.Wallet:
 
 
 async def transactions(
-    tx: Tx, user_id: str, after: Cursor | None, limit: int
+    tx: Tx, user_id: str, after: Cursor | None, limit: int, *, account: str | None = None
 ) -> schemas.WalletTransactionPage:
-    """One page of the statement."""
-    lines = sa.union_all(
-        _transfers(user_id), _sessions(user_id), _holds(user_id), _releases(user_id)
-    ).subquery("lines")
+    """One page of the statement; of one `account` its entries alone, so that they sum to its
+    balance: what was set aside and then captured would count twice among them."""
+    sources = [_transfers(user_id), _sessions(user_id)]
+    if account is None:
+        sources += [_holds(user_id), _releases(user_id)]
+    lines = sa.union_all(*sources).subquery("lines")
     query = (
         sa.select(lines, orders.c.number, orders.c.title)
         .outerjoin(orders, orders.c.id == lines.c.order_id)
         .order_by(lines.c.at_ms.desc(), lines.c.id.desc())
         .limit(limit + 1)
     )
+    if account is not None:
+        query = query.where(lines.c.account == account)
     if after is not None:
         query = query.where(later_than(lines.c.at_ms, lines.c.id, after))
     rows = (await tx.execute(query)).all()
@@ -181,9 +185,12 @@ def _line(row: Row) -> schemas.WalletTransaction:
     return schemas.WalletTransaction(
         id=row.id,
         kind=row.kind,
+        account=row.account,
         text=text,
         amount=money(row.amount, row.currency),
         order_id=row.order_id,
+        order_number=row.number,
+        order_title=row.title,
         session_id=row.session_id,
         at=rfc3339(row.at_ms),
     )

@@ -7,19 +7,23 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
-from engine.audit import audit
 from tests.support.browser import Tab, open_tab
-from tests.support.running_app import RunningApp, running_app
+from tests.support.running_app import RunningApp
+from tests.support.storefront import audited_app
 
 FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture
 async def app(tmp_path: Path) -> AsyncIterator[RunningApp]:
-    async with running_app(tmp_path) as app:
+    async with audited_app(tmp_path) as app:
         yield app
-        report = await audit(app.app.store)
-        assert report.ok, report
+
+
+@pytest.fixture
+async def azmoudegan(tmp_path: Path) -> AsyncIterator[RunningApp]:
+    async with audited_app(tmp_path, preset="azmoudegan") as app:
+        yield app
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.async_api import Browser, FilePayload, Locator, Page, expect
+from playwright.async_api import Browser, FilePayload, Locator, expect
 
-from engine.audit import audit
-from tests.support.browser import Tab, open_tab
+from tests.support.browser import Tab
 from tests.support.mail_server import MailServer
-from tests.support.running_app import PASSWORD, STAFF, RunningApp, running_app
+from tests.support.running_app import RunningApp
+from tests.support.storefront import (
+    PATIENT_MS,
+    audited_app,
+    buy,
+    go,
+    shows,
+    staff_page,
+    state_of,
+    visit,
+)
 
 pytestmark = pytest.mark.browser
 
-PATIENT_MS = 15_000
 NOTES: FilePayload = {
     "name": "notes.txt",
     "mimeType": "text/plain",
@@ -38,65 +44,8 @@ async def mails() -> AsyncIterator[MailServer]:
 async def mailing_app(tmp_path: Path, mails: MailServer) -> AsyncIterator[RunningApp]:
     """An infotwip whose mails leave by SMTP."""
     smtp = {"smtp_host": "127.0.0.1", "smtp_port": mails.port, "smtp_security": "none"}
-    async with _audited(tmp_path, **smtp) as app:
+    async with audited_app(tmp_path, **smtp) as app:
         yield app
-
-
-@pytest.fixture
-async def azmoudegan(tmp_path: Path) -> AsyncIterator[RunningApp]:
-    async with _audited(tmp_path, preset="azmoudegan") as app:
-        yield app
-
-
-@contextlib.asynccontextmanager
-async def _audited(tmp_path: Path, **settings: Any) -> AsyncIterator[RunningApp]:
-    async with running_app(tmp_path, **settings) as app:
-        yield app
-        report = await audit(app.app.store)
-        assert report.ok, report
-
-
-@contextlib.asynccontextmanager
-async def visit(
-    browser: Browser, app: RunningApp, person: str = "", *, place: str = ""
-) -> AsyncIterator[Tab]:
-    """A tab at `place` of the storefront, of a demo `person` or a guest; it ends without errors."""
-    demo = f"?demo={person}" if person else ""
-    async with open_tab(browser, f"{app.url}/store{demo}#/{place}") as tab:
-        try:
-            await tab.see("wallet-chip" if person else "sign-in")
-            yield tab
-        except BaseException:
-            await tab.shot(f"storefront-{person or 'guest'}")
-            raise
-        assert tab.errors == []
-
-
-@contextlib.asynccontextmanager
-async def staff_page(browser: Browser, app: RunningApp, path: str) -> AsyncIterator[Page]:
-    """A page of the staff's, signed in."""
-    async with open_tab(browser, f"{app.url}/admin/login") as tab:
-        page = tab.page
-        await page.get_by_label("E-mail").fill(STAFF)
-        await page.get_by_label("Password").fill(PASSWORD)
-        await page.get_by_role("button", name="Sign in").click()
-        await page.wait_for_url("**/admin")
-        await page.goto(f"{app.url}{path}")
-        yield page
-        assert tab.errors == []
-
-
-async def state_of(tab: Tab, testid: str, state: str) -> None:
-    await expect(tab[testid]).to_have_attribute("data-state", state, timeout=PATIENT_MS)
-
-
-async def shows(place: Locator, text: str | re.Pattern[str]) -> None:
-    await expect(place).to_contain_text(text, timeout=PATIENT_MS)
-
-
-async def go(tab: Tab, place: str) -> None:
-    """As a link would."""
-    await tab.page.evaluate("place => { location.hash = place; }", f"#/{place}")
 
 
 async def mail_to(server: MailServer, address: str) -> str:
@@ -107,19 +56,6 @@ async def mail_to(server: MailServer, address: str) -> str:
                 if mail["To"] == address:
                     return str(mail.get_content())
             await asyncio.sleep(0.05)
-
-
-async def buy(tab: Tab, listing: str, requirements: str = "") -> str:
-    """Order and pay from the balance; the order's id."""
-    await go(tab, f"listing/{listing}")
-    await tab.click("order-button")
-    if requirements:
-        await tab["requirements"].fill(requirements)
-    await tab.click("order-confirm")
-    await expect(tab["order-detail"]).not_to_have_attribute(
-        "data-state", "pending_payment", timeout=PATIENT_MS
-    )
-    return str(await tab["order-detail"].get_attribute("data-id"))
 
 
 async def deliver(tab: Tab, text: str, file: FilePayload | None = None) -> None:
@@ -436,7 +372,7 @@ async def test_T6_T7_T8_T75_C33_a_listing_in_two_languages_is_published_by_a_mod
         await expert["edit-price"].fill("7.50")
         await expect(expert["goods"]).to_be_hidden()
         await expert.click("edit-save")
-        await shows(expert.page.locator("main .form-error"), "description lacks ru")
+        await shows(expert.page.locator("main .form-error"), "every language you chose")
         await expert["edit-description-ru"].fill("С пропусками, которые вы заполните.")
         await expert.click("edit-save")
         await expert.see("goods")

@@ -126,10 +126,15 @@ class Tab:
 
 @contextlib.asynccontextmanager
 async def open_tab(
-    browser: Browser, url: str, *, width: int = 1280, height: int = 800
+    browser: Browser,
+    url: str,
+    *,
+    width: int = 1280,
+    height: int = 800,
+    locale: str | None = None,
 ) -> AsyncIterator[Tab]:
-    """A tab in a context of its own, as another person's browser would be."""
-    context = await browser.new_context(viewport={"width": width, "height": height})
+    """A tab in a context of its own, as another person's browser would be, speaking `locale`."""
+    context = await browser.new_context(viewport={"width": width, "height": height}, locale=locale)
     tab = Tab(context, await context.new_page())
     await tab.page.goto(url)
     try:

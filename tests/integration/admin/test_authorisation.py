@@ -60,6 +60,7 @@ GET /me/application                          member
 GET /me/favourites                           member
 PUT /me/favourites/{type}/{id}               member
 DELETE /me/favourites/{type}/{id}            member
+GET /me/blocks                               member
 PUT /me/blocks/{id}                          member
 DELETE /me/blocks/{id}                       member
 GET /me/notification-preferences             member

@@ -117,6 +117,9 @@ async def test_a_block_refuses_orders_of_the_pair_both_ways(any_world: World) ->
             "/orders", {"listing_id": PER_QUARTER, "mode": "video"}
         )
         assert (status, problem["code"]) == (403, "blocked")
+        _, mine = await blocker.get("/me/blocks")
+        assert [one["id"] for one in mine["items"]] == [blocked.user_id]
+        assert (await blocked.get("/me/blocks"))[1]["items"] == []
         assert (await blocker.send("DELETE", f"/me/blocks/{blocked.user_id}"))[0] == 200
     await customer.order(PER_QUARTER)
     assert (await customer.send("PUT", f"/me/blocks/{customer.user_id}"))[1]["code"] == (

@@ -7,10 +7,11 @@ from typing import Any
 from tests.integration.admin.conftest import CUSTOMER, EXPERT, PER_QUARTER, PER_SECOND, Api, World
 
 
-async def statement(user: Api, limit: int = 50) -> list[dict[str, Any]]:
+async def statement(user: Api, limit: int = 50, account: str = "") -> list[dict[str, Any]]:
     lines, cursor = [], ""
+    of = f"&account={account}" if account else ""
     while cursor is not None:
-        status, page = await user.get(f"/wallet/transactions?limit={limit}{cursor}")
+        status, page = await user.get(f"/wallet/transactions?limit={limit}{of}{cursor}")
         assert status == 200, page
         lines += page["items"]
         cursor = page["next_cursor"] and f"&cursor={page['next_cursor']}"
@@ -35,6 +36,26 @@ async def test_the_statement_explains_available_and_balance(any_world: World) ->
     assert moved == sum(await customer.wallet())
     assert lines[-2]["text"] == f"Set aside for order {kept['number']}"
     assert lines[0]["order_id"] == returned["id"]
+
+
+async def test_the_lines_of_an_account_sum_to_its_balance(any_world: World) -> None:
+    customer, expert = await any_world.sign_in(CUSTOMER), await any_world.sign_in(EXPERT)
+    kept = await customer.order(PER_QUARTER)
+    await any_world.capture(await any_world.session(kept["id"]), 1_200)
+    await customer.order(PER_SECOND)
+    lines = await statement(customer, limit=1, account="wallet")
+    assert [(line["kind"], line["account"]) for line in reversed(lines)] == [
+        ("topup", "wallet"),
+        ("capture", "wallet"),
+    ]
+    assert sum(line["amount"]["amount"] for line in lines) == sum(await customer.wallet())
+    assert (lines[0]["order_number"], lines[0]["order_id"]) == (kept["number"], kept["id"])
+    assert lines[0]["order_title"]
+    assert await statement(customer, account="earnings") == []
+    (earned,) = await statement(expert, account="earnings")
+    _, wallet = await expert.get("/wallet")
+    assert earned["amount"] == wallet["earned"]
+    assert await statement(expert, account="wallet") == []
 
 
 async def test_the_captures_of_a_session_are_one_line_for_either_party(any_world: World) -> None:

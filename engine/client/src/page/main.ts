@@ -3,17 +3,22 @@ import { Api } from "./api";
 import { App } from "./app";
 import { callPage } from "./call/page";
 import { h } from "./dom";
+import type { Language } from "./language";
 import { errorText } from "./notices";
 import type { LoginAnswer, User } from "./rest";
 import { Scope } from "./signal";
+import { focusSwitch, languageSwitch, markDocument, preferredLanguage } from "./speech";
 import { storage } from "./storage";
-import { t } from "./strings";
+import { speak, t } from "./strings";
 import { deskView } from "./views/desk";
 import { findView } from "./views/find";
 import { ordersView } from "./views/orders";
 import { type Route, shell } from "./views/shell";
 import { DEMO_PASSWORD, demoEmail, signInView } from "./views/sign-in";
 import { button } from "./widgets";
+import { type CallWords, en } from "./words/call-en";
+import { fa } from "./words/call-fa";
+import { tr } from "./words/call-tr";
 
 /** The page: signed out or signed in, and then the call or one of the views. */
 class Main {
@@ -23,6 +28,7 @@ class Main {
   #view = new Scope();
 
   async run(): Promise<void> {
+    this.#adopt(null);
     this.#api.onUnauthorized = () => this.#signOut(t.signIn.expired);
     window.addEventListener("hashchange", () => this.#app?.call.value || this.#draw());
     const demo = takeDemoRole();
@@ -48,6 +54,7 @@ class Main {
   }
 
   async #enter(user: User): Promise<void> {
+    this.#adopt(user);
     const app = new App(this.#api, user, (reason) => this.#signOut(reason));
     this.#app = app;
     this.#root.replaceChildren(h("p", { class: "starting muted", role: "status" }, t.loading));
@@ -81,8 +88,29 @@ class Main {
     storage.token.set(null);
     storage.sessionId.set(null);
     storage.devices.set(null);
+    this.#drawSignIn(reason);
+  }
+
+  #drawSignIn(reason?: string): void {
     const signedIn = (answer: LoginAnswer) => this.#signIn(answer);
-    this.#root.replaceChildren(signInView(this.#api, signedIn, reason));
+    const view = signInView(this.#api, signedIn, reason);
+    view.firstElementChild?.append(this.#switch());
+    this.#root.replaceChildren(view);
+  }
+
+  #adopt(user: User | null): void {
+    const wishes = { chosen: storage.language.get(), account: user?.locale ?? null };
+    adoptLanguage(preferredLanguage({ ...wishes, browser: navigator.languages }));
+  }
+
+  #switch(): HTMLElement {
+    return languageSwitch((code) => {
+      storage.language.set(code);
+      adoptLanguage(code);
+      if (this.#app) this.#draw();
+      else this.#drawSignIn();
+      focusSwitch();
+    });
   }
 
   #draw(): void {
@@ -99,7 +127,7 @@ class Main {
     const scope = this.#view;
     const [, name = ""] = location.hash.split("/");
     const route = routeOf(app, name);
-    return shell(app, scope, route, VIEWS[route](app, scope));
+    return shell(app, scope, route, this.#switch(), VIEWS[route](app, scope));
   }
 }
 
@@ -108,6 +136,13 @@ const VIEWS: Record<Route, (app: App, scope: Scope) => HTMLElement> = {
   orders: ordersView,
   desk: deskView,
 };
+
+const WORDS: Record<Language, CallWords> = { en, tr, fa };
+
+function adoptLanguage(code: Language): void {
+  speak(code, WORDS[code]);
+  markDocument(code);
+}
 
 function homeOf(app: App): Route {
   return app.isExpert ? "desk" : "find";

@@ -1,6 +1,6 @@
 import { asTalktimeError } from "../client/errors";
 import { h } from "./dom";
-import { t } from "./strings";
+import { t, wordFor } from "./strings";
 
 const TOAST_MS = 6_000;
 const OPEN_DIALOG = "dialog[open]";
@@ -52,7 +52,7 @@ export function toastError(error: unknown): void {
 /** What went wrong, in words for people. */
 export function errorText(error: unknown): string {
   const { code, message } = asTalktimeError(error);
-  return t.errors[code] ?? message;
+  return wordFor(t.errors, code) ?? message;
 }
 
 function topmost(): Element {

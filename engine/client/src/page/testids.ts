@@ -2,6 +2,7 @@
  * `data-testid` values, stable for end-to-end tests.
  *
  * Sign-in: login-form, login-email, login-password, login-submit, login-error, demo-customer, demo-expert
+ * Everywhere: language
  * Shell: nav-find, nav-orders, nav-desk, wallet-chip, wallet-available, wallet-held, sign-out, connection-banner, toast,
  *   ringing-banner, ringing-go
  * Catalogue: listing (data-id), presence (data-status, data-callable), tariff (data-mode), order-button (data-mode)

@@ -1,6 +1,6 @@
 import type { Mode } from "../client";
 import { append, type Child, h, type Props } from "./dom";
-import { formatMoney, formatUnit } from "./format";
+import { formatList, formatMoney, formatUnit } from "./format";
 import { type IconName, icon } from "./icons";
 import { toastError } from "./notices";
 import type { Tariff } from "./rest";
@@ -72,7 +72,7 @@ export function priceNotes(tariff: Tariff): string {
     notes.push(t.tariff.billedBy(formatUnit(tariff.block_seconds)));
   if (tariff.grace_seconds > 0) notes.push(t.tariff.firstFree(tariff.grace_seconds));
   if (tariff.mode === "text") notes.push(t.tariff.textStart);
-  return notes.join(", ");
+  return formatList(notes);
 }
 
 /** The printable receipt, in a tab of its own. */

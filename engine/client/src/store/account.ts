@@ -1,9 +1,11 @@
 import { h } from "../page/dom";
 import { icon } from "../page/icons";
 import { errorText } from "../page/notices";
+import { word } from "../page/strings";
 import { ownZone, type StoreApi } from "./api";
 import { checkbox, field, form, input, linkButton, loaded } from "./parts";
 import type { Market } from "./rest";
+import { textLocale } from "./store";
 import { w } from "./words";
 
 /** The pages of people who are not signed in, by the name in the address; null: none of them. */
@@ -54,7 +56,7 @@ function register(api: StoreApi, market: Market): HTMLElement {
     const email = input("", { type: "email", autocomplete: "email", testid: "register-email" });
     const password = newPassword();
     const boxes = Object.keys(documents).map((document) =>
-      checkbox(w.account.agree(w.account.documents[document] ?? document), false, {
+      checkbox(w.account.agree(word(w.account.documents, document)), false, {
         testid: `agree-${document}`,
       }),
     );
@@ -71,7 +73,7 @@ function register(api: StoreApi, market: Market): HTMLElement {
         email: email.value.trim(),
         password: password.value,
         consents: documents,
-        locale: market.locales[0] ?? "en",
+        locale: textLocale(market, null),
         timezone: ownZone(),
       });
       element.replaceWith(done(w.account.registered));

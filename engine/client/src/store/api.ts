@@ -1,17 +1,21 @@
 import type { Message, Mode } from "../client";
 import { Api } from "../page/api";
-import type { Page } from "../page/rest";
+import type { Page, User } from "../page/rest";
 import type {
+  Account,
   Availability,
+  Blocked,
   Case,
   Category,
   Conversation,
   Expert,
   FileView,
   Listing,
+  Mark,
   Market,
   MyExpert,
   MyListing,
+  Notification,
   OrderDetail,
   Payout,
   PayoutDetails,
@@ -24,6 +28,14 @@ import type {
 
 export type Query = Record<string, string | number | boolean | null | undefined>;
 export type Purpose = "photo" | "image" | "goods" | "attachment";
+
+/** What can be a favourite, and what a complaint can be about. */
+export type Marked = "expert" | "listing";
+export type Reported = Marked | "order" | "review";
+
+interface Unread {
+  unread: number;
+}
 
 export interface Offer {
   price_minor: number;
@@ -119,8 +131,25 @@ export class StoreApi extends Api {
   availability = () => this.request<Availability>("GET", "/me/availability");
   setAvailability = (week: Availability) => this.request<Availability>("PUT", "/me/availability", week);
 
-  transactions = (cursor?: string) =>
-    this.request<Page<Transaction>>("GET", `/wallet/transactions${query({ cursor })}`);
+  transactions = (account: Account, cursor?: string) =>
+    this.request<Page<Transaction>>("GET", `/wallet/transactions${query({ account, cursor })}`);
+  setLocale = (locale: string) => this.request<User>("PATCH", "/me", { locale });
+
+  favourites = () => this.request<Page<Mark>>("GET", "/me/favourites");
+  setFavourite = (type: Marked, id: string, on: boolean) =>
+    this.request(on ? "PUT" : "DELETE", `/me/favourites/${type}/${part(id)}`);
+  blocks = () => this.request<Page<Blocked>>("GET", "/me/blocks");
+  block = (userId: string) => this.request("PUT", `/me/blocks/${part(userId)}`);
+  unblock = (userId: string) => this.request("DELETE", `/me/blocks/${part(userId)}`);
+  report = (subject_type: Reported, subject_id: string, reason: string) =>
+    this.request<{ id: string; number: string }>("POST", "/reports", { subject_type, subject_id, reason });
+
+  notifications = (wanted: Query) =>
+    this.request<Page<Notification> & Unread>("GET", `/notifications${query(wanted)}`);
+  /** Without `ids` all of them. */
+  readNotifications = (ids?: string[]) =>
+    this.request<Unread>("POST", "/notifications/read", ids ? { ids } : {});
+
   payoutDetails = () => this.request<PayoutDetails>("GET", "/me/payout-details");
   setPayoutDetails = (details: PayoutDetails) =>
     this.request<PayoutDetails>("PUT", "/me/payout-details", details);

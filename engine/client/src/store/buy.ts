@@ -22,7 +22,7 @@ export async function buyDialog(store: Store, listing: Listing, tariff: Tariff |
   const failure = h("p", { class: "form-error", role: "alert", testid: "order-error" });
   const label = missing > 0 ? w.buy.topUp(formatMoney(missing, currency)) : w.buy.confirm;
   const confirm = button(label, { kind: "primary", testid: "order-confirm" });
-  const hint = { work: w.buy.escrow, files: w.buy.filesHint, consult: w.buy.liveHint }[listing.kind];
+  const hint = w.buy.hints[listing.kind];
   const dialog = openDialog(
     w.buy.title,
     "order-dialog",
@@ -68,7 +68,7 @@ function summary(store: Store, listing: Listing, tariff: Tariff | null, needed: 
       "dl",
       { class: "facts" },
       fact(w.orders.expert, listing.expert.display_name),
-      fact(tariff ? (w.modes[tariff.mode] ?? w.buy.price) : w.buy.price, price),
+      fact(tariff ? w.modes[tariff.mode] : w.buy.price, price),
       fact(w.buy.hold, formatMoney(needed, currency), { class: "strong", testid: "order-hold" }),
       fact(w.buy.balance, formatMoney(available, currency)),
       needed > available

@@ -1,6 +1,7 @@
 import { h, show } from "../page/dom";
 import { formatDateTime } from "../page/format";
 import type { Scope } from "../page/signal";
+import { word } from "../page/strings";
 import { button } from "../page/widgets";
 import { askDialog, linkButton, loaded, pageHead, prose, stateChip } from "./parts";
 import type { Case } from "./rest";
@@ -61,7 +62,7 @@ function details(store: Store, found: Case, again: () => Promise<void>): HTMLEle
 
 function decision({ decision: decided, reason }: Case): HTMLElement | null {
   if (decided === null) return null;
-  const words = h("p", { class: "strong" }, w.cases.decisions[decided] ?? decided);
+  const words = h("p", { class: "strong" }, word(w.cases.decisions, decided));
   return part(w.cases.decision, words, reason ? prose(reason) : null);
 }
 

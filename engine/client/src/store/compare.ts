@@ -1,15 +1,16 @@
 import { type Child, h } from "../page/dom";
-import { formatDuration } from "../page/format";
+import { formatDuration, languageNames } from "../page/format";
+import { formatNumber } from "../page/language";
 import type { Scope } from "../page/signal";
 import { priceText } from "../page/widgets";
-import { languageNames, linkButton, loaded, money, pageHead, presenceLine, stars } from "./parts";
+import { linkButton, loaded, money, pageHead, presenceLine, stars } from "./parts";
 import type { Listing } from "./rest";
 import type { Store } from "./store";
 import { w } from "./words";
 
 /** Up to four listings side by side (P5, P6). */
 export function comparePage(store: Store, scope: Scope, ids: string): HTMLElement {
-  const load = async () => (ids ? (await store.api.search({ ids, locale: null })).items : []);
+  const load = async () => (ids ? (await store.api.search({ ids, text_locale: store.locale })).items : []);
   const { element } = loaded(load, (listings) => table(store, scope, listings));
   return h("div", { class: "stack" }, pageHead(w.compare.title), element, linkButton(w.toCatalogue, "#/"));
 }
@@ -56,8 +57,8 @@ function table(store: Store, scope: Scope, listings: Listing[]): HTMLElement {
         row(w.compare.price, prices),
         row(w.compare.delivery, ({ delivery_days }) => (delivery_days ? w.days(delivery_days) : "–")),
         row(w.compare.expertRating, ({ expert }) => stars(expert.rating, expert.review_count)),
-        row(w.compare.orders, ({ order_count }) => order_count),
-        row(w.compare.completed, ({ expert }) => expert.completed_orders),
+        row(w.compare.orders, ({ order_count }) => formatNumber(order_count)),
+        row(w.compare.completed, ({ expert }) => formatNumber(expert.completed_orders)),
         row(w.compare.response, ({ expert }) =>
           expert.response_s === null ? "–" : formatDuration(expert.response_s),
         ),

@@ -17,7 +17,6 @@ import {
   loaded,
   money,
   pageHead,
-  stars,
   stateChip,
   textarea,
 } from "./parts";
@@ -75,7 +74,7 @@ function listingRow(store: Store, listing: MyListing, again: Again): HTMLElement
   const waits = listing.state === "published" && revision.number !== listing.published_revision;
   const move = (action: string) => async () => {
     if (action === "archive") {
-      const label = w.desk.actions.archive ?? action;
+      const label = w.desk.actions.archive;
       return askDialog({ title: label, text: title, confirm: label, danger: true }, async () => {
         await store.api.archiveListing(listing.id);
         await again();
@@ -96,7 +95,6 @@ function listingRow(store: Store, listing: MyListing, again: Again): HTMLElement
         "p",
         { class: "muted small row wrap" },
         `${w.kinds[listing.kind]} · ${w.desk.orderCount(listing.order_count)}`,
-        stars(listing.rating),
       ),
       listing.reason ? h("p", { class: "note small", dir: "auto" }, listing.reason) : null,
       waits ? h("p", { class: "muted small" }, w.desk.revisionWaits) : null,

@@ -1,9 +1,11 @@
 import { h } from "../page/dom";
-import { formatDateTime, formatDuration } from "../page/format";
+import { formatDateTime, formatDuration, formatList, languageNames } from "../page/format";
+import { formatNumber } from "../page/language";
 import type { Scope } from "../page/signal";
 import { button, fact } from "../page/widgets";
 import { card } from "./find";
-import { askDialog, languageNames, loaded, pageHead, photo, presenceLine, prose, stars } from "./parts";
+import { blockButton, heart, reportButton } from "./marks";
+import { askDialog, expertStars, loaded, pageHead, photo, presenceLine, prose, stars } from "./parts";
 import type { Expert, Review, ReviewPage } from "./rest";
 import type { Store } from "./store";
 import { weekGrid } from "./week";
@@ -26,6 +28,7 @@ export function expertPage(store: Store, scope: Scope, slug: string): HTMLElemen
         h("div", { class: "listings" }, ...expert.listings.map((listing) => card(store, scope, listing))),
       ),
       reviewList(store, reviews, () => void again()),
+      store.user?.id === expert.id ? null : complaints(store, expert),
     );
   });
   return element;
@@ -40,8 +43,18 @@ function head(store: Store, scope: Scope, { card: who, display_name }: Expert): 
       "div",
       { class: "grow" },
       pageHead(display_name, h("p", { class: "muted", dir: "auto" }, who.headline)),
-      h("p", { class: "row wrap" }, stars(who.rating, who.review_count), presenceLine(store, scope, who)),
+      h("p", { class: "row wrap" }, expertStars(who), presenceLine(store, scope, who)),
     ),
+    heart(store, scope, "expert", who.id, display_name),
+  );
+}
+
+function complaints(store: Store, { id, display_name }: Expert): HTMLElement {
+  return h(
+    "p",
+    { class: "row wrap" },
+    reportButton(store, "expert", id, w.expert.report),
+    blockButton(store, id, display_name),
   );
 }
 
@@ -60,9 +73,9 @@ export function about(store: Store, expert: Expert): HTMLElement {
       "dl",
       { class: "facts facts-row" },
       fact(w.expert.languages, languageNames(expert.languages)),
-      fact(w.find.category, expert.categories.map((slug) => store.categoryName(slug)).join(", ")),
-      fact(w.expert.completed, who.completed_orders),
-      fact(w.expert.refusals, who.refusal_count),
+      fact(w.find.category, formatList(expert.categories.map((slug) => store.categoryName(slug)))),
+      fact(w.expert.completed, formatNumber(who.completed_orders)),
+      fact(w.expert.refusals, formatNumber(who.refusal_count)),
       who.response_s === null
         ? h("div", { hidden: true })
         : fact(w.expert.response, formatDuration(who.response_s)),

@@ -1,22 +1,22 @@
 import { h, setText, show } from "../page/dom";
-import { moneyInput, parseMoney } from "../page/format";
+import { languageNames, moneyInput, parseMoney } from "../page/format";
 import { errorText } from "../page/notices";
 import type { Scope } from "../page/signal";
 import { button, webUrl } from "../page/widgets";
 import type { Query } from "./api";
+import { heart } from "./marks";
 import {
   checkbox,
+  expertStars,
   field,
   freshId,
   input,
-  languageNames,
   linkButton,
   listingPrice,
   pageHead,
   photo,
   presenceLine,
   select,
-  stars,
 } from "./parts";
 import type { Category, Listing } from "./rest";
 import { MOST_COMPARED, type Store } from "./store";
@@ -54,7 +54,7 @@ export function findPage(store: Store, scope: Scope): HTMLElement {
   return h(
     "div",
     {},
-    pageHead(store.market.title, h("p", { class: "muted" }, store.market.tagline)),
+    pageHead(store.market.title, h("p", { class: "muted", dir: "auto" }, store.market.tagline)),
     element,
     results.element,
     compareBar(store, scope),
@@ -70,7 +70,7 @@ function givenSearch(): URLSearchParams {
 function searchFields({ market, categories }: Store, given: URLSearchParams): Fields {
   const value = (name: string) => given.get(name) ?? "";
   const any = ["", w.find.any] as const;
-  const kinds = market.kinds.map((kind) => [kind, w.kinds[kind] ?? kind] as const);
+  const kinds = market.kinds.map((kind) => [kind, w.kinds[kind]] as const);
   const slugs = categories.flatMap(withChildren).map(({ slug, name }) => [slug, name] as const);
   const spoken = LANGUAGES.map((code) => [code, languageNames([code])] as const);
   const locales = market.locales.map((code) => [code, languageNames([code])] as const);
@@ -175,7 +175,12 @@ class Results {
     const turn = ++this.#turn;
     this.#cards.setAttribute("aria-busy", "true");
     try {
-      const page = await this.store.api.search({ ...wanted, cursor, limit: PAGE });
+      const page = await this.store.api.search({
+        ...wanted,
+        text_locale: this.store.locale,
+        cursor,
+        limit: PAGE,
+      });
       if (turn !== this.#turn) return;
       if (!cursor) this.#cards.replaceChildren();
       this.#cards.append(...page.items.map((listing) => card(this.store, this.scope, listing)));
@@ -227,13 +232,14 @@ export function card(store: Store, scope: Scope, listing: Listing): HTMLElement 
       { class: "chips" },
       h("span", { class: "chip" }, w.kinds[listing.kind]),
       h("span", { class: "chip", dir: "auto" }, listing.category_name),
-      stars(listing.rating ?? expert.rating, expert.review_count),
+      expertStars(expert),
     ),
     h(
       "footer",
       { class: "listing-foot" },
       h("strong", { class: "grow", testid: "price" }, listingPrice(listing)),
       compareBox(store, scope, listing),
+      heart(store, scope, "listing", listing.id, listing.title),
     ),
   );
 }

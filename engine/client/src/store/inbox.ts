@@ -1,8 +1,10 @@
 import type { Message } from "../client";
 import { h } from "../page/dom";
 import { formatDateTime } from "../page/format";
+import { formatNumber } from "../page/language";
 import type { Scope } from "../page/signal";
 import { avatar } from "../page/widgets";
+import { blockButton } from "./marks";
 import { field, loaded, pageHead, select } from "./parts";
 import type { Conversation } from "./rest";
 import type { Store } from "./store";
@@ -57,7 +59,7 @@ function row(talk: Conversation): HTMLElement {
       ? h(
           "span",
           { class: "badge" },
-          h("span", { "aria-hidden": "true" }, unread),
+          h("span", { "aria-hidden": "true" }, formatNumber(unread)),
           h("span", { class: "visually-hidden" }, w.nav.unread(unread)),
         )
       : null,
@@ -84,6 +86,7 @@ export function talkPage(store: Store, scope: Scope, id: string): HTMLElement {
         { class: "stack narrow" },
         pageHead(
           about.title || other?.display_name || w.inbox.title,
+          other ? blockButton(store, other.id, other.display_name) : null,
           about.type === "request" ? h("p", {}, h("a", { href: `#/request/${about.id}` }, w.open)) : null,
         ),
         h("section", { class: "card" }, conversation(store, scope, id)),

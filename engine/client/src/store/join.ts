@@ -1,5 +1,6 @@
 import { asTalktimeError } from "../client/errors";
 import { h } from "../page/dom";
+import { word } from "../page/strings";
 import { field, form, loaded, pageHead, prose, textarea } from "./parts";
 import type { Store } from "./store";
 import { w } from "./words";
@@ -34,7 +35,7 @@ async function newest(store: Store): Promise<Application | null> {
 }
 
 function standing({ number, decision }: Application): string {
-  return decision === null ? w.join.applied(number) : w.join.decided(decision);
+  return decision === null ? w.join.applied(number) : word(w.join.decisions, decision);
 }
 
 function joinForm(store: Store, again: () => Promise<void>): HTMLElement {

@@ -1,7 +1,8 @@
 import { type Child, h, show } from "../page/dom";
-import { formatUnit, moneyInput } from "../page/format";
+import { formatUnit, languageNames, moneyInput, parseCount } from "../page/format";
 import { toast } from "../page/notices";
 import type { Scope } from "../page/signal";
+import { word } from "../page/strings";
 import { button, webUrl } from "../page/widgets";
 import {
   checkbox,
@@ -10,7 +11,6 @@ import {
   filePicker,
   form,
   input,
-  languageNames,
   linkButton,
   loaded,
   pageHead,
@@ -49,7 +49,7 @@ function submitButton(store: Store, { id }: MyListing): HTMLElement {
     await store.api.moveListing(id, "submit");
     location.hash = "#/desk";
   };
-  return button(w.desk.actions.submit ?? "", { kind: "primary", testid: "listing-submit", action: submit });
+  return button(w.desk.actions.submit, { kind: "primary", testid: "listing-submit", action: submit });
 }
 
 type Text = HTMLInputElement | HTMLTextAreaElement;
@@ -75,7 +75,7 @@ class ListingForm {
   ) {
     const { market, categories } = store;
     const revision = listing?.revision;
-    const kinds = market.kinds.map((kind) => [kind, w.kinds[kind] ?? kind] as const);
+    const kinds = market.kinds.map((kind) => [kind, w.kinds[kind]] as const);
     this.#kind = select(kinds, listing?.kind ?? market.kinds[0] ?? "work", { testid: "edit-kind" });
     this.#kind.disabled = listing !== null;
     const all = categories.flatMap((category) => [category, ...category.children]);
@@ -140,7 +140,7 @@ class ListingForm {
       testid: `edit-price-${mode}`,
     });
     this.#prices.set(mode, control);
-    return field(`${w.desk.pricePer(w.modes[mode] ?? mode, unit)} (${currency})`, control);
+    return field(`${w.desk.pricePer(word(w.modes, mode), unit)} (${currency})`, control);
   }
 
   /** One or two languages, each with a title and a description (C33). */
@@ -226,7 +226,7 @@ class ListingForm {
     if (kind === "files") body.links = this.#links.value.split(/\s+/).filter(Boolean);
     else {
       body.requirements = this.#needs.value.trim();
-      body.delivery_days = Number(this.#days.value.trim()) || null;
+      body.delivery_days = parseCount(this.#days.value) || null;
     }
     return body;
   }

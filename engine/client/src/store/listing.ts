@@ -1,20 +1,12 @@
 import { type Child, h } from "../page/dom";
+import { formatList, languageNames } from "../page/format";
 import type { Tariff } from "../page/rest";
 import type { Scope } from "../page/signal";
 import { button, modeIcon, priceNotes, priceText, webUrl } from "../page/widgets";
 import { buyDialog } from "./buy";
 import { about, reviewList } from "./expert";
-import {
-  languageNames,
-  linkButton,
-  loaded,
-  money,
-  pageHead,
-  photo,
-  presenceLine,
-  prose,
-  stars,
-} from "./parts";
+import { heart, reportButton } from "./marks";
+import { expertStars, linkButton, loaded, money, pageHead, photo, presenceLine, prose } from "./parts";
 import { requestDialog } from "./request-form";
 import type { Listing } from "./rest";
 import type { Store } from "./store";
@@ -23,7 +15,7 @@ import { w } from "./words";
 /** A listing: its texts in all its languages, prices with "Order" beside each (T39), its expert, reviews. */
 export function listingPage(store: Store, scope: Scope, id: string): HTMLElement {
   const load = async () => {
-    const listing = await store.api.listing(id);
+    const listing = await store.api.listing(id, store.locale);
     const others = listing.locales.filter((locale) => locale !== listing.locale);
     const [translations, reviews, expert] = await Promise.all([
       Promise.all(others.map((locale) => store.api.listing(id, locale))),
@@ -38,7 +30,7 @@ export function listingPage(store: Store, scope: Scope, id: string): HTMLElement
     return h(
       "div",
       { class: "listing-page", testid: "listing-page" },
-      listingHead(listing),
+      listingHead(store, scope, listing),
       aside(store, scope, listing),
       h(
         "div",
@@ -55,7 +47,7 @@ export function listingPage(store: Store, scope: Scope, id: string): HTMLElement
   return element;
 }
 
-function listingHead(listing: Listing): HTMLElement {
+function listingHead(store: Store, scope: Scope, listing: Listing): HTMLElement {
   return pageHead(
     listing.title,
     h(
@@ -63,7 +55,8 @@ function listingHead(listing: Listing): HTMLElement {
       { class: "chips" },
       h("span", { class: "chip" }, w.kinds[listing.kind]),
       h("span", { class: "chip", dir: "auto" }, listing.category_name),
-      stars(listing.rating),
+      expertStars(listing.expert),
+      heart(store, scope, "listing", listing.id, listing.title),
     ),
   );
 }
@@ -81,7 +74,7 @@ function textCard(listing: Listing, titled: boolean): HTMLElement {
   return h(
     "section",
     { class: "card stack", testid: "listing-text", lang: listing.locale },
-    h("p", { class: "muted small", lang: "en" }, languageNames([listing.locale])),
+    h("p", { class: "muted small" }, languageNames([listing.locale])),
     titled ? h("h2", { dir: "auto" }, listing.title) : null,
     prose(listing.description, listing.locale),
   );
@@ -130,8 +123,9 @@ function aside(store: Store, scope: Scope, listing: Listing): HTMLElement {
         ? null
         : button(w.listing.request, {
             testid: "send-request",
-            action: () => signedIn(store) && requestDialog(store, { listing }),
+            action: () => store.signedIn() && requestDialog(store, { listing }),
           }),
+      own ? null : reportButton(store, "listing", listing.id, w.listing.report),
     ),
   );
 }
@@ -152,7 +146,7 @@ function askButton(store: Store, listing: Listing): HTMLElement {
     icon: "chat",
     testid: "ask",
     action: async () => {
-      if (!signedIn(store)) return;
+      if (!store.signedIn()) return;
       location.hash = `#/talk/${(await store.api.ask(listing.id)).id}`;
     },
   });
@@ -162,11 +156,11 @@ function priceRows(store: Store, listing: Listing, own: boolean): HTMLElement[] 
   if (listing.kind === "consult") {
     return listing.tariffs.map((tariff) => tariffRow(store, listing, tariff, own));
   }
-  const kind = w.kinds[listing.kind] ?? listing.kind;
+  const kind = w.kinds[listing.kind];
   const note =
     listing.kind === "work"
       ? listing.delivery_days && w.listing.delivery(w.days(listing.delivery_days))
-      : `${w.listing.included(listing.file_count, listing.link_count)}, ${w.listing.atOnce}`;
+      : included(listing);
   const price = listing.price ? money(listing.price) : "";
   return [
     priceRow(
@@ -176,8 +170,18 @@ function priceRows(store: Store, listing: Listing, own: boolean): HTMLElement[] 
   ];
 }
 
+/** "2 files, 1 link, to download at once" */
+function included({ file_count, link_count }: Listing): string {
+  const parts = [
+    file_count > 0 ? w.listing.files(file_count) : "",
+    link_count > 0 ? w.listing.links(link_count) : "",
+    w.listing.atOnce,
+  ];
+  return formatList(parts.filter(Boolean));
+}
+
 function tariffRow(store: Store, listing: Listing, tariff: Tariff, own: boolean): HTMLElement {
-  const mode = w.modes[tariff.mode] ?? tariff.mode;
+  const mode = w.modes[tariff.mode];
   const note = [mode, priceNotes(tariff)].filter(Boolean).join(" · ");
   const texts = { what: tariff.mode, price: priceText(tariff), note, icon: modeIcon(tariff.mode) };
   return priceRow(texts, own ? null : orderButton(store, listing, tariff, mode));
@@ -211,12 +215,6 @@ function orderButton(store: Store, listing: Listing, tariff: Tariff | null, what
     testid: "order-button",
     "data-mode": tariff?.mode ?? null,
     "aria-label": w.listing.orderLabel(what, listing.title),
-    action: () => signedIn(store) && buyDialog(store, listing, tariff),
+    action: () => store.signedIn() && buyDialog(store, listing, tariff),
   });
-}
-
-/** Guests are led to the sign-in, and back here by it. */
-function signedIn(store: Store): boolean {
-  if (!store.user) location.hash = `#/sign-in?to=${encodeURIComponent(location.hash.replace(/^#\/?/, ""))}`;
-  return store.user !== null;
 }

@@ -1,9 +1,11 @@
 import { h } from "../page/dom";
-import { errorText } from "../page/notices";
+import type { Language } from "../page/language";
+import { errorText, toastError } from "../page/notices";
 import type { LoginAnswer, User } from "../page/rest";
 import { Scope } from "../page/signal";
+import { focusSwitch, languageSwitch, markDocument, preferredLanguage } from "../page/speech";
 import { storage } from "../page/storage";
-import { t } from "../page/strings";
+import { speak, t } from "../page/strings";
 import { DEMO_PASSWORD, demoEmail, signInView } from "../page/views/sign-in";
 import { button } from "../page/widgets";
 import { accountPage } from "./account";
@@ -14,17 +16,21 @@ import { deskPage } from "./desk";
 import { expertPage } from "./expert";
 import { findPage } from "./find";
 import { inboxPage, talkPage } from "./inbox";
+import { pageOf } from "./links";
 import { listingPage } from "./listing";
 import { listingFormPage } from "./listing-form";
+import { favouritesPage } from "./marks";
+import { notificationsPage } from "./notifications";
 import { orderPage } from "./order";
 import { ordersPage } from "./orders";
 import { linkButton, pageHead } from "./parts";
 import { requestPage, requestsPage } from "./requests";
 import type { Category, Market } from "./rest";
+import { settingsPage } from "./settings";
 import { shell } from "./shell";
-import { Store } from "./store";
+import { Store, textLocale } from "./store";
 import { walletPage } from "./wallet";
-import { w } from "./words";
+import { speakStore, w } from "./words";
 
 /** A page: `rest` is what follows its name in the address. */
 type View = (store: Store, scope: Scope, rest: string) => HTMLElement;
@@ -43,7 +49,8 @@ const PLACES: Record<string, Place> = {
   compare: { view: comparePage, tab: "", open: true },
   orders: { view: (store, scope) => ordersPage(store, scope, "customer"), tab: "orders" },
   sales: { view: (store, scope) => ordersPage(store, scope, "expert"), tab: "sales" },
-  order: { view: orderPage, tab: "orders" },
+  // It is an order or a sale: that shows when it is loaded.
+  order: { view: orderPage, tab: "order" },
   case: { view: casePage, tab: "inbox" },
   requests: { view: requestsPage, tab: "requests" },
   request: { view: requestPage, tab: "requests" },
@@ -52,6 +59,9 @@ const PLACES: Record<string, Place> = {
   inbox: { view: inboxPage, tab: "inbox" },
   talk: { view: talkPage, tab: "inbox" },
   wallet: { view: walletPage, tab: "wallet" },
+  favourites: { view: favouritesPage, tab: "favourites" },
+  notifications: { view: notificationsPage, tab: "notifications" },
+  account: { view: settingsPage, tab: "account" },
 };
 
 /** Who is signed in has no use for these. */
@@ -62,18 +72,19 @@ const FROM_MAIL = new Set(["verify-email", "reset-password"]);
 class Main {
   readonly #root = document.querySelector<HTMLElement>("#app") ?? document.body;
   readonly #api = new StoreApi(storage.token.get());
-  #market: [Market, Category[]] | null = null;
+  #market: Market | null = null;
+  readonly #categories = new Map<string, Category[]>();
   #store: Store | null = null;
   #view = new Scope();
   #reason: string | undefined;
 
   async run(): Promise<void> {
     this.#api.onUnauthorized = () => this.#signOut(t.signIn.expired);
+    this.#adopt(null);
     followMailLink();
     window.addEventListener("hashchange", () => this.#draw(true));
     try {
-      const market = await this.#api.market();
-      this.#market = [market, await this.#api.categories(market.locales[0] ?? "en")];
+      this.#market = await this.#api.market();
       const demo = takeDemoRole();
       if (demo) await this.#signIn(await this.#api.login(demoEmail(demo), DEMO_PASSWORD));
       else await this.#enter(this.#api.token ? await this.#api.me() : null);
@@ -99,12 +110,49 @@ class Main {
   }
 
   async #enter(user: User | null): Promise<void> {
-    if (!this.#market) return;
+    const market = this.#market;
+    if (!market) return;
     this.#store?.stop();
-    const store = new Store(this.#api, ...this.#market, user, (reason) => this.#signOut(reason));
+    this.#adopt(user);
+    const categories = await this.#categoriesIn(textLocale(market, user));
+    const store = new Store(this.#api, market, categories, user, (reason) => this.#signOut(reason));
     this.#store = store;
     await store.start();
     this.#draw();
+  }
+
+  async #categoriesIn(locale: string): Promise<Category[]> {
+    const known = this.#categories.get(locale) ?? (await this.#api.categories(locale));
+    this.#categories.set(locale, known);
+    return known;
+  }
+
+  #adopt(user: User | null): void {
+    const wishes = { chosen: storage.language.get(), account: user?.locale ?? null };
+    const known = { browser: navigator.languages, market: this.#market?.locales };
+    adoptLanguage(preferredLanguage({ ...wishes, ...known }));
+  }
+
+  /** The language is remembered; the account has it too if it can, so that mails and notices follow. */
+  async #choose(code: Language): Promise<void> {
+    storage.language.set(code);
+    adoptLanguage(code);
+    const store = this.#store;
+    if (!store) return;
+    try {
+      if (store.user && store.market.locales.includes(code)) {
+        store.user.locale = (await this.#api.setLocale(code)).locale;
+      }
+      store.categories = await this.#categoriesIn(store.locale);
+    } catch (error) {
+      toastError(error);
+    }
+    this.#draw();
+    focusSwitch();
+  }
+
+  #switch(): HTMLElement {
+    return languageSwitch((code) => void this.#choose(code));
   }
 
   #signOut(reason?: string): void {
@@ -113,7 +161,7 @@ class Main {
     storage.sessionId.set(null);
     storage.devices.set(null);
     this.#reason = reason;
-    void this.#enter(null);
+    this.#enter(null).catch((error) => this.#failed(error));
   }
 
   #draw(moved = false): void {
@@ -128,6 +176,7 @@ class Main {
     // A link from a mail counts whoever is signed in here.
     const account = store.user && !FROM_MAIL.has(name) ? null : accountPage(this.#api, store.market, name);
     if (account) {
+      account.firstElementChild?.append(this.#switch());
       this.#root.replaceChildren(account);
       return;
     }
@@ -135,8 +184,9 @@ class Main {
       this.#drawSignIn();
       return;
     }
+    store.tab.set(place?.tab ?? "");
     const view = place?.view(store, this.#view, rest.join("/")) ?? nowhere();
-    this.#root.replaceChildren(shell(store, this.#view, place?.tab ?? "", view));
+    this.#root.replaceChildren(shell(store, this.#view, this.#switch(), view));
     if (moved) this.#arrive();
   }
 
@@ -150,38 +200,32 @@ class Main {
 
   #drawSignIn(): void {
     const signedIn = (answer: LoginAnswer) => this.#signIn(answer);
-    const { title = "", tagline = "" } = this.#market?.[0] ?? {};
+    const { title = "", tagline = "" } = this.#market ?? {};
     const view = signInView(this.#api, signedIn, this.#reason, { product: title, tagline });
     this.#reason = undefined;
     const link = (href: string, text: string) => h("a", { href }, text);
     const links = [link("#/register", w.account.register), link("#/forgot", w.account.forgot)];
     view.firstElementChild?.append(h("p", { class: "row wrap" }, ...links, link("#/", w.toCatalogue)));
+    view.firstElementChild?.append(this.#switch());
+    document.title = t.signIn.title;
     this.#root.replaceChildren(view);
   }
+}
+
+function adoptLanguage(code: Language): void {
+  speak(code);
+  speakStore(code);
+  markDocument(code);
 }
 
 function nowhere(): HTMLElement {
   return h("div", {}, pageHead(w.notFound), linkButton(w.toCatalogue, "#/"));
 }
 
-const MAIL_LINKS: Record<string, string> = {
-  orders: "order",
-  requests: "request",
-  listings: "edit",
-  messages: "talk",
-  reviews: "sales",
-  proposals: "requests",
-  cases: "case",
-  notifications: "inbox",
-  application: "desk",
-};
-
 /** Mails link to pages by their path, `/orders/…`, `/verify-email?token=…`: here these are `/store#/…`. */
 function followMailLink(): void {
-  const [first = "", ...rest] = location.pathname.split("/").filter(Boolean);
-  if (first === "store" || first === "") return;
-  const path = [MAIL_LINKS[first] ?? first, ...rest].join("/");
-  history.replaceState(null, "", `/store#/${path}${location.search}`);
+  const page = pageOf(location.pathname);
+  if (page) history.replaceState(null, "", `/store${page}${location.search}`);
 }
 
 /** `/store?demo=customer`: signs in by the demo account, once; a reload then keeps the tab's own token. */

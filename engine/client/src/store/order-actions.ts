@@ -1,6 +1,7 @@
 import { openDialog } from "../page/dialog";
 import { h } from "../page/dom";
 import { toast } from "../page/notices";
+import { word, wordFor } from "../page/strings";
 import { button } from "../page/widgets";
 import { pay } from "./buy";
 import { askDialog, field, filePicker, form, textarea } from "./parts";
@@ -38,9 +39,9 @@ export function orderActions(store: Store, order: OrderDetail, again: Again): HT
   if (open.length === 0) return null;
   return h(
     "section",
-    { class: "card row wrap", "aria-label": w.orders.view, testid: "order-actions" },
+    { class: "card row wrap", "aria-label": w.orders.doable, testid: "order-actions" },
     ...open.map(([action, kind]) =>
-      button(w.orders.actions[action] ?? action, {
+      button(word(w.orders.actions, action), {
         kind,
         testid: `do-${action}`,
         action: () => run(store, order, action, again),
@@ -55,7 +56,8 @@ async function run(store: Store, order: OrderDetail, action: string, again: Agai
     await again();
   } else if (action === "add-delivery") await deliveryDialog(store, order, again);
   else if (action === "review") await reviewDialog(store, order, again);
-  else if (WITH_TEXT.has(action) || w.orders.sure[action]) await confirmed(store, order, action, again);
+  else if (WITH_TEXT.has(action) || wordFor(w.orders.sure, action))
+    await confirmed(store, order, action, again);
   else {
     await store.api.act(order.id, action);
     await again();
@@ -63,11 +65,11 @@ async function run(store: Store, order: OrderDetail, action: string, again: Agai
 }
 
 function confirmed(store: Store, order: OrderDetail, action: string, again: Again): Promise<void> {
-  const label = w.orders.ask[action];
-  const text = w.orders.sure[action];
+  const label = wordFor(w.orders.ask, action);
+  const text = wordFor(w.orders.sure, action);
   const question = {
-    title: w.orders.actions[action] ?? action,
-    confirm: w.orders.actions[action] ?? action,
+    title: word(w.orders.actions, action),
+    confirm: word(w.orders.actions, action),
     required: TEXT_NEEDED.has(action),
     danger: DANGEROUS.has(action),
     value: action === "require" ? (order.requirements ?? "") : "",
@@ -90,7 +92,7 @@ async function deliveryDialog(store: Store, order: OrderDetail, again: Again): P
     dialog.close();
     await again();
   });
-  const dialog = openDialog(w.orders.actions["add-delivery"] ?? "", "delivery-dialog", element);
+  const dialog = openDialog(w.orders.actions["add-delivery"], "delivery-dialog", element);
   await dialog.closed;
 }
 

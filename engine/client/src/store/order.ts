@@ -1,6 +1,7 @@
 import { h, show } from "../page/dom";
 import { formatDateTime } from "../page/format";
 import type { Scope } from "../page/signal";
+import { word, wordFor } from "../page/strings";
 import { fact, priceText, webUrl } from "../page/widgets";
 import { reviewCard } from "./expert";
 import { orderActions } from "./order-actions";
@@ -30,6 +31,7 @@ export function orderPage(store: Store, scope: Scope, id: string): HTMLElement {
       talk.append(conversation(store, scope, order.conversation_id));
       show(talk, true);
     }
+    store.tab.set(order.role === "expert" ? "sales" : "orders");
     return details(store, order, bought, redraw);
   });
   const changed = ({ order_id, message }: { order_id: string | null; message: { kind: string } }) => {
@@ -93,22 +95,22 @@ function details(
 function factsCard(order: OrderDetail): HTMLElement {
   const rows = [
     fact(order.role === "customer" ? w.orders.expert : w.orders.customer, otherName(order)),
-    fact(w.find.kind, order.mode ? w.modes[order.mode] : w.kinds[order.fulfilment]),
+    fact(w.find.kind, order.mode ? w.modes[order.mode] : word(w.kinds, order.fulfilment)),
     fact(w.orders.price, order.tariff ? priceText(order.tariff) : money(order.price)),
     fact(w.orders.held, money(order.held), { testid: "order-held" }),
     fact(w.orders.paid, money(order.captured), { testid: "order-captured" }),
     fact(w.orders.ordered, formatDateTime(order.created_at)),
   ];
   if (order.delivery_by) rows.push(fact(w.orders.due, formatDateTime(order.delivery_by)));
-  const acts = w.orders.actsAt[order.state];
+  const acts = wordFor(w.orders.actsAt, order.state);
   if (order.acts_at && acts) rows.push(fact(acts, formatDateTime(order.acts_at)));
   const notes: string[] = [];
-  const ended = order.closed_reason && w.orders.ended[order.closed_reason];
+  const ended = order.closed_reason && wordFor(w.orders.ended, order.closed_reason);
   if (ended && (order.state === "completed" || order.state === "cancelled")) notes.push(ended);
   if (order.fulfilment === "work" && order.state === "open") {
     notes.push(order.started_at ? w.orders.started : w.orders.waits);
   }
-  if (order.rework_count > 0) notes.push(`${w.orders.reworked(order.rework_count)}.`);
+  if (order.rework_count > 0) notes.push(w.orders.reworked(order.rework_count));
   return h(
     "section",
     { class: "card stack" },

@@ -3,6 +3,7 @@ import { h, setText } from "../page/dom";
 import { formatDateTime } from "../page/format";
 import { errorText } from "../page/notices";
 import type { Scope } from "../page/signal";
+import { word } from "../page/strings";
 import { avatar, button } from "../page/widgets";
 import { field, money, pageHead, select, stateChip, turns } from "./parts";
 import type { Order } from "./rest";
@@ -48,7 +49,7 @@ export function ordersPage(store: Store, scope: Scope, role: Role): HTMLElement 
 
 function orderRow(order: Order): HTMLElement {
   const other = order.role === "customer" ? order.expert : order.customer;
-  const kind = order.mode ? w.modes[order.mode] : w.kinds[order.fulfilment];
+  const kind = order.mode ? w.modes[order.mode] : word(w.kinds, order.fulfilment);
   const facts = [other.display_name, kind, w.orders.number(order.number), formatDateTime(order.created_at)];
   return h(
     "article",

@@ -1,11 +1,12 @@
 import type { Attachment } from "../client";
 import { openDialog } from "../page/dialog";
 import { append, type Child, h, type Props, setText } from "../page/dom";
-import { formatMoney } from "../page/format";
+import { formatMoney, formatSize } from "../page/format";
+import { formatNumber } from "../page/language";
 import { errorText, toastError } from "../page/notices";
 import type { Money } from "../page/rest";
 import type { Scope } from "../page/signal";
-import { t } from "../page/strings";
+import { t, word } from "../page/strings";
 import { avatar, busyWhile, button, priceText, webUrl } from "../page/widgets";
 import type { Purpose } from "./api";
 import type { ExpertCard, FileView, Listing } from "./rest";
@@ -97,7 +98,7 @@ export function photo(card: ExpertCard, size: "medium" | "large" = "large"): HTM
 
 export function stars(rating: number | null, count?: number): HTMLElement {
   if (rating === null) return h("span", { class: "stars muted small" }, w.noReviews);
-  const figure = rating.toFixed(1);
+  const figure = ratingFigure(rating);
   return h(
     "span",
     { class: "stars" },
@@ -106,6 +107,32 @@ export function stars(rating: number | null, count?: number): HTMLElement {
     h("span", { class: "visually-hidden" }, w.stars(figure)),
     count === undefined ? null : h("span", { class: "muted small" }, ` ${w.reviews(count)}`),
   );
+}
+
+/** The expert's rating, said to be that: a listing has none of its own. */
+export function expertStars({
+  rating,
+  review_count,
+}: Pick<ExpertCard, "rating" | "review_count">): HTMLElement {
+  if (rating === null) return stars(null);
+  const figure = ratingFigure(rating);
+  return h(
+    "span",
+    { class: "stars", testid: "expert-rating" },
+    h(
+      "span",
+      { class: "stars", "aria-hidden": "true" },
+      h("span", { class: "muted small" }, w.expert.expertRating),
+      h("span", { class: "star" }, "★"),
+      h("span", {}, figure),
+      h("span", { class: "muted small" }, `(${formatNumber(review_count)})`),
+    ),
+    h("span", { class: "visually-hidden" }, w.expert.ratingOf(figure, review_count)),
+  );
+}
+
+function ratingFigure(rating: number): string {
+  return formatNumber(rating, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 }
 
 /** A dot and a word that follow the expert's presence live. */
@@ -124,11 +151,6 @@ export function presenceLine(store: Store, scope: Scope, expert: ExpertCard): HT
 /** What somebody wrote, in whichever direction it reads. */
 export function prose(text: string, lang?: string): HTMLElement {
   return h("p", { class: "prose", dir: "auto", lang }, text);
-}
-
-export function languageNames(codes: string[]): string {
-  const names = new Intl.DisplayNames("en", { type: "language" });
-  return codes.map((code) => names.of(code) ?? code).join(", ");
 }
 
 type Control = HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement;
@@ -203,15 +225,10 @@ export function fileList(files: readonly (FileView | Attachment)[], testid = "fi
         "li",
         {},
         h("a", { href: webUrl(url), download: name, testid, dir: "auto" }, name),
-        h("span", { class: "muted small" }, ` ${sizeText(size)}`),
+        h("span", { class: "muted small" }, ` ${formatSize(size)}`),
       ),
     ),
   );
-}
-
-function sizeText(bytes: number): string {
-  if (bytes < 1_000) return `${bytes} B`;
-  return bytes < 1_000_000 ? `${Math.round(bytes / 1_000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
 }
 
 export interface Picker {
@@ -301,8 +318,8 @@ export function askDialog(question: Question, act: (text: string) => Promise<unk
   return dialog.closed;
 }
 
-export function stateChip(state: string, words: Record<string, string>): HTMLElement {
-  return h("span", { class: "chip state", "data-state": state }, words[state] ?? state);
+export function stateChip(state: string, words: Readonly<Record<string, string>>): HTMLElement {
+  return h("span", { class: "chip state", "data-state": state }, word(words, state));
 }
 
 /** A button that is a link. */

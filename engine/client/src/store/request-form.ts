@@ -1,6 +1,6 @@
 import { openDialog } from "../page/dialog";
 import { h } from "../page/dom";
-import { moneyInput, parseMoney } from "../page/format";
+import { moneyInput, parseCount, parseMoney } from "../page/format";
 import { toast } from "../page/notices";
 import type { Money } from "../page/rest";
 import { field, filePicker, form, input, select, textarea } from "./parts";
@@ -72,7 +72,7 @@ export async function offerDialog(
   ];
   const element = form(content, w.send, "offer-submit", async () => {
     const price_minor = parseMoney(price.value, currency);
-    const delivery_days = Number(days.value.trim());
+    const delivery_days = parseCount(days.value);
     if (price_minor === null) throw new Error(w.amountWrong);
     if (!Number.isInteger(delivery_days) || delivery_days < 1) throw new Error(w.requests.daysWrong);
     await send({ price_minor, delivery_days, note: note.value.trim() });

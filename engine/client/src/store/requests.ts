@@ -1,8 +1,10 @@
 import type { Role } from "../client";
 import { h } from "../page/dom";
 import { formatDateTime } from "../page/format";
+import { formatNumber } from "../page/language";
 import { toast } from "../page/notices";
 import type { Scope } from "../page/signal";
+import { word } from "../page/strings";
 import { button } from "../page/widgets";
 import { askDialog, fileList, linkButton, loaded, money, pageHead, prose, stateChip } from "./parts";
 import { offerDialog, requestDialog } from "./request-form";
@@ -48,7 +50,7 @@ function row(request: WorkRequest): HTMLElement {
   const about = [
     request.role === "expert" ? w.requests.from(request.customer.display_name) : null,
     request.budget ? `${w.requests.budget} ${money(request.budget)}` : null,
-    request.role === "customer" ? `${w.requests.offers}: ${offers}` : null,
+    request.role === "customer" ? `${w.requests.offers}: ${formatNumber(offers)}` : null,
     w.requests.deadline(formatDateTime(request.deadline)),
   ];
   return h(
@@ -172,7 +174,7 @@ function offerCard(store: Store, request: WorkRequest, offer: Proposal, again: A
 }
 
 function offerAction(store: Store, offer: Proposal, action: string, again: Again): HTMLElement {
-  const label = w.requests.actions[action] ?? action;
+  const label = word(w.requests.actions, action);
   const props = { testid: `offer-${action}` };
   if (action === "accept") {
     const accept = async () => {

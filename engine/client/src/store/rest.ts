@@ -263,12 +263,41 @@ export interface MyExpert {
   active: boolean;
 }
 
+export type Account = "wallet" | "earnings";
+
 export interface Transaction {
   id: string;
   kind: string;
+  account: Account;
   text: string;
   amount: Money;
   order_id: string | null;
+  order_number: string | null;
+  order_title: string | null;
+  session_id: string | null;
+  at: string;
+}
+
+export interface Mark {
+  type: "expert" | "listing";
+  id: string;
+  expert: ExpertCard | null;
+  listing: Listing | null;
+}
+
+export interface Blocked {
+  id: string;
+  display_name: string;
+  at: string;
+}
+
+export interface Notification {
+  id: string;
+  type: string;
+  /** In the language of the account. */
+  title: string;
+  url: string;
+  read: boolean;
   at: string;
 }
 

@@ -1,13 +1,14 @@
 import { h, setText, show } from "../page/dom";
 import { icon } from "../page/icons";
-import type { Scope } from "../page/signal";
+import { formatNumber } from "../page/language";
+import type { Scope, Signal } from "../page/signal";
 import { account, connectionBanner, walletChip } from "../page/views/shell";
 import { linkButton } from "./parts";
 import type { Store } from "./store";
 import { w } from "./words";
 
 /** Header, navigation and the place where the current view goes. */
-export function shell(store: Store, scope: Scope, current: string, view: HTMLElement): HTMLElement {
+export function shell(store: Store, scope: Scope, language: HTMLElement, view: HTMLElement): HTMLElement {
   const { user } = store;
   return h(
     "div",
@@ -24,10 +25,12 @@ export function shell(store: Store, scope: Scope, current: string, view: HTMLEle
           h("span", { class: "brand-mark" }, icon("chat")),
           h("span", { class: "brand-name" }, store.market.title),
         ),
-        navigation(store, scope, current),
+        navigation(store, scope),
+        language,
         user ? walletChip(store, scope) : null,
+        user ? bell(store, scope) : null,
         user
-          ? account({ user, onSignOut: store.onSignOut })
+          ? account({ user, onSignOut: store.onSignOut, page: ["#/account", w.account.settings] })
           : linkButton(w.signIn, "#/sign-in", { class: "primary", testid: "sign-in" }),
       ),
     ),
@@ -37,36 +40,58 @@ export function shell(store: Store, scope: Scope, current: string, view: HTMLEle
   );
 }
 
-function navigation(store: Store, scope: Scope, current: string): HTMLElement {
-  const link = (name: string, label: string, ...more: HTMLElement[]) =>
-    h(
-      "a",
-      {
-        href: `#/${name}`,
-        "aria-current": name === current ? "page" : null,
-        testid: `nav-${name || "browse"}`,
-      },
-      label,
-      ...more,
-    );
+function navigation(store: Store, scope: Scope): HTMLElement {
+  const link = (name: string, label: string, ...more: HTMLElement[]) => {
+    const element = h("a", { href: `#/${name}`, testid: `nav-${name || "browse"}` }, label, ...more);
+    markCurrent(store, scope, element, name);
+    return element;
+  };
   const links = [link("", w.nav.browse)];
   if (store.user) {
     links.push(link("orders", w.nav.orders));
     if (store.isExpert) links.push(link("sales", w.nav.sales));
     if (store.market.negotiation) links.push(link("requests", w.nav.requests));
-    links.push(link("inbox", w.nav.inbox, unreadBadge(store, scope)), link("wallet", w.nav.wallet));
+    links.push(link("favourites", w.nav.favourites));
+    links.push(
+      link("inbox", w.nav.inbox, countBadge(scope, store.unread, "unread-badge")),
+      link("wallet", w.nav.wallet),
+    );
     links.push(link("desk", store.isExpert ? w.nav.desk : w.join.title));
   }
   return h("nav", { class: "tabs", "aria-label": w.nav.label }, ...links);
 }
 
-function unreadBadge(store: Store, scope: Scope): HTMLElement {
+function markCurrent(store: Store, scope: Scope, element: HTMLElement, name: string): void {
+  store.tab.watch(scope, (tab) => {
+    if (tab === name) element.setAttribute("aria-current", "page");
+    else element.removeAttribute("aria-current");
+  });
+}
+
+function bell(store: Store, scope: Scope): HTMLElement {
+  const element = h(
+    "a",
+    {
+      class: "icon-button bell",
+      href: "#/notifications",
+      title: w.nav.notifications,
+      testid: "nav-notifications",
+    },
+    icon("bell"),
+    h("span", { class: "visually-hidden" }, w.nav.notifications),
+    countBadge(scope, store.notices, "notices-badge"),
+  );
+  markCurrent(store, scope, element, "notifications");
+  return element;
+}
+
+function countBadge(scope: Scope, counted: Signal<number>, testid: string): HTMLElement {
   const figure = h("span", { "aria-hidden": "true" });
   const words = h("span", { class: "visually-hidden" });
-  const badge = h("span", { class: "badge", testid: "unread-badge" }, figure, words);
-  store.unread.watch(scope, (count) => {
+  const badge = h("span", { class: "badge", testid }, figure, words);
+  counted.watch(scope, (count) => {
     show(badge, count > 0);
-    setText(figure, String(count));
+    setText(figure, formatNumber(count));
     setText(words, w.nav.unread(count));
   });
   return badge;

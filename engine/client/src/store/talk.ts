@@ -11,7 +11,13 @@ import { w } from "./words";
 
 /** A conversation: what was written, newest at the bottom, and a form with attachments. */
 export function conversation(store: Store, scope: Scope, id: string): HTMLElement {
-  const log = h("ol", { class: "messages", testid: "messages", "aria-live": "polite", tabindex: "0" });
+  const log = h("ol", {
+    class: "messages",
+    testid: "messages",
+    "aria-live": "polite",
+    "aria-label": w.talk.log,
+    tabindex: "0",
+  });
   const note = h("p", { class: "muted", role: "status" }, w.loading);
   const earlier = h("div", { class: "row center" });
   const begin = turns();

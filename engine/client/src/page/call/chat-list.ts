@@ -78,7 +78,7 @@ function bubble(message: Message, model: ChatModel, readSeq: number): HTMLElemen
       "data-own": own,
       "data-seq": message.seq,
     },
-    h("p", { class: "message-body" }, message.body),
+    h("p", { class: "message-body", dir: "auto" }, message.body),
     h(
       "p",
       { class: "message-meta" },
@@ -93,7 +93,7 @@ function draftBubble({ body, failed }: Draft, retry: (() => Promise<void>) | nul
   return h(
     "li",
     { class: "message own pending", testid: "chat-draft" },
-    h("p", { class: "message-body" }, body),
+    h("p", { class: "message-body", dir: "auto" }, body),
     h("p", { class: "message-meta" }, failed ? t.chat.failed : t.chat.sending),
     failed && retry ? button(t.retry, { kind: "quiet", testid: "chat-retry", action: retry }) : null,
   );

@@ -1,11 +1,10 @@
 import type { HopFigures, LinkQuality } from "../../client";
 import { h, show } from "../dom";
-import { formatBitrate, formatDuration } from "../format";
+import { formatBitrate, formatDuration, ONE_DIGIT } from "../format";
+import { formatNumber } from "../language";
 import { t } from "../strings";
 import { fact } from "../widgets";
 import type { CallContext } from "./page";
-
-const text = t.call.quality;
 
 /** Three bars about the connection; hovered, focused or tapped, the figures behind them (Escape closes). */
 export function qualityHint({ session, scope }: CallContext): HTMLElement {
@@ -28,13 +27,13 @@ export function qualityHint({ session, scope }: CallContext): HTMLElement {
   const follow = () => {
     const { quality, connections } = media;
     bars.dataset.quality = quality;
-    bars.setAttribute("aria-label", text.label[quality]);
-    figures.replaceChildren(h("strong", {}, text.label[quality]));
-    if (quality === "poor") figures.append(h("p", {}, text.advice));
+    bars.setAttribute("aria-label", t.call.quality.label[quality]);
+    figures.replaceChildren(h("strong", {}, t.call.quality.label[quality]));
+    if (quality === "poor") figures.append(h("p", {}, t.call.quality.advice));
     if (connections)
       figures.append(
-        party(text.own, connections.own),
-        party(text.other(other.display_name), connections.other),
+        party(t.call.quality.own, connections.own),
+        party(t.call.quality.other(other.display_name), connections.other),
       );
   };
   show(hint, snapshot.mode !== "text");
@@ -55,17 +54,17 @@ function dismissable(hint: HTMLElement, bars: HTMLElement): void {
 
 function party(name: string, link: LinkQuality): HTMLElement {
   const facts = h("dl", {});
-  if (link.up) facts.append(fact(text.up, hop(link.up)));
-  if (link.down) facts.append(fact(text.down, hop(link.down)));
-  if (link.rtt_ms !== null) facts.append(fact(text.rtt, `${Math.round(link.rtt_ms)} ms`));
-  if (link.frozen_ms > 0) facts.append(fact(text.frozen, formatDuration(link.frozen_ms / 1000)));
-  return h("section", {}, h("h2", {}, `${name}: ${text.level[link.level]}`), facts);
+  if (link.up) facts.append(fact(t.call.quality.up, hop(link.up)));
+  if (link.down) facts.append(fact(t.call.quality.down, hop(link.down)));
+  if (link.rtt_ms !== null) facts.append(fact(t.call.quality.rtt, `${Math.round(link.rtt_ms)} ms`));
+  if (link.frozen_ms > 0) facts.append(fact(t.call.quality.frozen, formatDuration(link.frozen_ms / 1000)));
+  return h("section", {}, h("h2", {}, `${name}: ${t.call.quality.level[link.level]}`), facts);
 }
 
 function hop({ bitrate_bps, loss, jitter_ms }: HopFigures): string {
-  if (bitrate_bps === 0) return text.nothing;
+  if (bitrate_bps === 0) return t.call.quality.nothing;
   const parts = [formatBitrate(bitrate_bps)];
-  if (loss !== null) parts.push(text.loss((100 * loss).toFixed(1)));
-  if (jitter_ms !== null) parts.push(text.jitter(Math.round(jitter_ms)));
+  if (loss !== null) parts.push(t.call.quality.loss(formatNumber(100 * loss, ONE_DIGIT)));
+  if (jitter_ms !== null) parts.push(t.call.quality.jitter(Math.round(jitter_ms)));
   return parts.join(", ");
 }

@@ -6,7 +6,7 @@ import { toastError } from "../notices";
 import type { Order } from "../rest";
 import type { RingingCall } from "../ringing";
 import type { Scope } from "../signal";
-import { t } from "../strings";
+import { t, word } from "../strings";
 import { avatar, button, fact, modeIcon } from "../widgets";
 import { sessionsButton } from "./sessions-dialog";
 import { callBadge } from "./shell";
@@ -197,10 +197,6 @@ function saleRow(app: App, sale: Order): HTMLElement {
     sale.metered_sessions > 0 ? sessionsButton(app, sale) : null,
     liveId
       ? button(t.orders.backToCall, { kind: "primary", action: () => app.rejoin(liveId) })
-      : h(
-          "span",
-          { class: "chip state", "data-state": sale.state },
-          t.orders.states[sale.state] ?? sale.state,
-        ),
+      : h("span", { class: "chip state", "data-state": sale.state }, word(t.orders.states, sale.state)),
   );
 }

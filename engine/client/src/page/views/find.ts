@@ -1,5 +1,6 @@
 import type { App } from "../app";
 import { h, setText } from "../dom";
+import { languageNames } from "../format";
 import { errorText } from "../notices";
 import type { ExpertCard, Listing, Tariff } from "../rest";
 import type { Scope } from "../signal";
@@ -53,12 +54,12 @@ function card(app: App, scope: Scope, listing: Listing): HTMLElement {
         "div",
         { class: "grow" },
         h("p", { class: "listing-expert" }, expert.display_name),
-        h("p", { class: "muted small" }, expert.headline),
+        h("p", { class: "muted small", dir: "auto" }, expert.headline),
         presenceLine(app, scope, expert),
       ),
     ),
-    h("h2", { class: "listing-title" }, listing.title),
-    h("p", { class: "listing-text" }, listing.description),
+    h("h2", { class: "listing-title", dir: "auto" }, listing.title),
+    h("p", { class: "listing-text", dir: "auto" }, listing.description),
     h("p", { class: "chips" }, ...chips(listing)),
     existingOrder(listing),
     h("ul", { class: "tariffs" }, ...listing.tariffs.map((tariff) => tariffRow(app, listing, tariff))),
@@ -66,17 +67,8 @@ function card(app: App, scope: Scope, listing: Listing): HTMLElement {
 }
 
 function chips({ category_name, expert }: Listing): HTMLElement[] {
-  const languages = new Intl.DisplayNames("en", { type: "language" });
-  const names = expert.languages.map((code) => languageName(languages, code));
+  const names = expert.languages.map((code) => languageNames([code]));
   return [category_name, ...names].filter(Boolean).map((text) => h("span", { class: "chip" }, text));
-}
-
-function languageName(names: Intl.DisplayNames, code: string): string {
-  try {
-    return names.of(code) ?? code;
-  } catch {
-    return code;
-  }
 }
 
 /** A dot and a word that follow the expert's presence live. */

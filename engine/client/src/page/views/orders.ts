@@ -7,7 +7,7 @@ import { formatMoney } from "../format";
 import { toast } from "../notices";
 import type { Order } from "../rest";
 import type { Scope } from "../signal";
-import { t } from "../strings";
+import { t, word } from "../strings";
 import { avatar, button, fact, modeIcon, priceText } from "../widgets";
 import { startCall } from "./call-dialog";
 import { payAfterTopUp } from "./order-dialog";
@@ -50,11 +50,7 @@ function card(app: App, scope: Scope, order: Order): HTMLElement {
         h("h2", { class: "order-title" }, order.title),
         h("p", { class: "muted small" }, `${order.expert.display_name} · ${t.order.number(order.number)}`),
       ),
-      h(
-        "span",
-        { class: "chip state", "data-state": order.state },
-        t.orders.states[order.state] ?? order.state,
-      ),
+      h("span", { class: "chip state", "data-state": order.state }, word(t.orders.states, order.state)),
     ),
     h(
       "dl",

@@ -10,7 +10,13 @@ import { type Purse, topUpDialog } from "./top-up";
 export type Route = "find" | "orders" | "desk";
 
 /** Header, navigation and the place where the current view goes. */
-export function shell(app: App, scope: Scope, route: Route, view: HTMLElement): HTMLElement {
+export function shell(
+  app: App,
+  scope: Scope,
+  route: Route,
+  language: HTMLElement,
+  view: HTMLElement,
+): HTMLElement {
   return h(
     "div",
     { class: "shell" },
@@ -27,6 +33,7 @@ export function shell(app: App, scope: Scope, route: Route, view: HTMLElement): 
           h("span", { class: "brand-name" }, t.product),
         ),
         navigation(app, scope, route),
+        language,
         walletChip(app, scope),
         account(app),
       ),
@@ -105,7 +112,10 @@ export function walletChip(app: Purse, scope: Scope): HTMLElement {
   );
 }
 
-export function account(app: Pick<App, "user" | "onSignOut">): HTMLElement {
+/** `page`: where the user's name leads to, and what that is called. */
+export function account(
+  app: Pick<App, "user" | "onSignOut"> & { page?: readonly [href: string, label: string] },
+): HTMLElement {
   const signOut = h(
     "button",
     {
@@ -118,13 +128,16 @@ export function account(app: Pick<App, "user" | "onSignOut">): HTMLElement {
     },
     icon("signout"),
   );
-  return h(
-    "div",
-    { class: "account" },
+  const who = [
     avatar(app.user.display_name, app.user.id, "small"),
     h("span", { class: "account-name" }, app.user.display_name),
-    signOut,
-  );
+  ];
+  return h("div", { class: "account" }, ...(app.page ? [accountLink(app.page, who)] : who), signOut);
+}
+
+function accountLink([href, label]: readonly [string, string], who: HTMLElement[]): HTMLElement {
+  const words = h("span", { class: "visually-hidden" }, label);
+  return h("a", { class: "account-link", href, title: label, testid: "nav-account" }, ...who, words);
 }
 
 /** Calls ring at the desk; on the other pages the expert reads who calls, and gets there. */

@@ -34,7 +34,7 @@ export function signInView(
       "div",
       { class: "card sign-in-card" },
       h("div", { class: "brand brand-large" }, h("span", { class: "brand-mark" }, icon("chat")), product),
-      h("p", { class: "muted" }, tagline),
+      h("p", { class: "muted", dir: "auto" }, tagline),
       loginForm(signIn, failure),
       demoWanted() ? demoButtons(signIn) : null,
     ),
