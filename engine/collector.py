@@ -1,4 +1,5 @@
-"""When the interpreter looks for garbage in cycles: often among what is young, rarely through all.
+"""When memory is given back. The interpreter looks for garbage in cycles: often among what is
+young, rarely through all; then the allocator returns to the system what lies free in between.
 
 Looking through everything stops the event loop for about a third of a second with 10,000 sessions,
 and by itself Python does it whenever their number has grown by a quarter: just while many calls
@@ -8,8 +9,9 @@ library's connections refer to themselves) can wait for a minute.
 
 from __future__ import annotations
 
+import ctypes
 import gc
-from typing import Final
+from typing import Any, Final
 
 from engine.clock import NS_PER_S, Clock, TimerHandle
 
@@ -19,6 +21,8 @@ _SHARE: Final = 300
 _YOUNG: Final = (10_000, 20)
 """Objects that make a look through the youngest, and such looks that make one a generation up."""
 _NEVER: Final = 1_000_000
+# GNU's C library has it, which by itself returns only what is free at the end of the heap.
+_TRIM: Final[Any] = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 class Collector:
@@ -49,4 +53,6 @@ class Collector:
     def _look(self) -> None:
         begun_ns = self._clock.now_ns()
         gc.collect()
+        if _TRIM is not None:
+            _TRIM(0)
         self._later(max(_EVERY_NS, _SHARE * (self._clock.now_ns() - begun_ns)))

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from engine.clock import NS_PER_S
-from engine.collector import Collector
+from engine.collector import _TRIM, Collector
 from tests.support.virtual_clock import VirtualClock
 
 
@@ -60,6 +62,22 @@ def test_many_new_objects_are_no_reason_to_look_through_all(clock: VirtualClock)
         gc.callbacks.remove(note)
     assert len(kept) == 400_000
     assert set(generations) == {0, 1}
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(_TRIM is None, reason="no GNU C library: its allocator is not told")
+def test_what_lies_free_between_other_things_goes_back_to_the_system(clock: VirtualClock) -> None:
+    many = [bytes(4_000) for _ in range(50_000)]
+    some = many[::500]
+    many.clear()
+    before = _resident_bytes()
+    clock.advance(60)
+    assert len(some) == 100
+    assert before - _resident_bytes() > 100_000_000
 
 
 def test_a_look_that_takes_long_is_rarer(
