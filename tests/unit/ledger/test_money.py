@@ -73,7 +73,7 @@ def test_an_unknown_currency_is_refused(code: object) -> None:
     assert refusal.value.code == "bad_currency"
 
 
-@pytest.mark.parametrize("amount", [0, -1, 1.0, True, "1", None, MAX_AMOUNT_MINOR + 1])
+@pytest.mark.parametrize("amount", [0, -1, 1.0, True, "1", None, 1_000_000_000_001])
 def test_an_amount_is_a_positive_bounded_integer(amount: object) -> None:
     with pytest.raises(BadInput) as refusal:
         check_amount(amount)
@@ -83,4 +83,4 @@ def test_an_amount_is_a_positive_bounded_integer(amount: object) -> None:
 def test_the_bounds_of_an_amount_are_allowed() -> None:
     assert check_amount(1) == 1
     assert check_amount(0, least=0) == 0
-    assert check_amount(MAX_AMOUNT_MINOR) == MAX_AMOUNT_MINOR
+    assert check_amount(1_000_000_000_000) == MAX_AMOUNT_MINOR
