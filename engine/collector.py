@@ -21,6 +21,8 @@ _SHARE: Final = 300
 _YOUNG: Final = (10_000, 20)
 """Objects that make a look through the youngest, and such looks that make one a generation up."""
 _NEVER: Final = 1_000_000
+_QUICK_NS: Final = NS_PER_S // 10
+"""What takes longer to look through takes as long again to be trimmed: it is left as it is."""
 # GNU's C library has it, which by itself returns only what is free at the end of the heap.
 _TRIM: Final[Any] = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
@@ -53,6 +55,6 @@ class Collector:
     def _look(self) -> None:
         begun_ns = self._clock.now_ns()
         gc.collect()
-        if _TRIM is not None:
+        if _TRIM is not None and self._clock.now_ns() - begun_ns < _QUICK_NS:
             _TRIM(0)
         self._later(max(_EVERY_NS, _SHARE * (self._clock.now_ns() - begun_ns)))
