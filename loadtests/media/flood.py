@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -25,12 +23,12 @@ from loadtests.media.child import NotHere
 from loadtests.media.namespace import enter
 from loadtests.media.plan import Plan, Result
 from loadtests.media.rig import Rig
+from loadtests.memory import rss_mib
 
 SOURCES: Final = 256
 LEGS: Final = 16
 SECONDS: Final = 5.0
 ROUNDS: Final = 4
-_MIB: Final = 1 << 20
 
 
 class Round(msgspec.Struct, frozen=True):
@@ -84,7 +82,7 @@ async def _round(rig: Rig, fds: list[int], rate_pps: int) -> Round:
         delay_p99_us=(result.delay_p99_ns or 0) / 1e3,
         utilisation=result.utilisation,
         loop_lag_ms=lag_ms,
-        rss_mib=_rss_mib(rig.pid),
+        rss_mib=rss_mib(rig.pid),
     )
 
 
@@ -92,11 +90,6 @@ def _ufrags(rig: Rig) -> list[str]:
     """The server's, of every leg."""
     offers = [peer.offer for peer in rig.peers if isinstance(peer, MediaClient)]
     return [str(re.findall(r"a=ice-ufrag:(\S+)", offer)[0]) for offer in offers]
-
-
-def _rss_mib(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / _MIB
 
 
 def summary(rounds: list[Round]) -> dict[str, Any]:

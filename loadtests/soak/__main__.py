@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.bench.engine_process import EngineProcess, engine_process, listing_id
+from loadtests.memory import rss_mib
 from loadtests.soak.callers import Pair
 from tests.support.party import Party
 
@@ -41,7 +42,6 @@ WARM_UP_S: Final = 120.0
 SAMPLE_EVERY_S: Final = 60.0
 # What the second half of the churn may add: allocators keep some of what was free.
 MAX_GROWTH_MIB: Final = 8.0
-_MIB: Final = 1 << 20
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -136,7 +136,7 @@ async def _sample(engine: EngineProcess, churn: Churn, began_s: float) -> Sample
         calls=churn.calls,
         threads=int(status["Threads"]),
         fds=sum(1 for _ in (folder / "fd").iterdir()),
-        rss_mib=round(int(status["VmRSS"].split()[0]) * 1024 / _MIB, 1),
+        rss_mib=round(rss_mib(engine.pid), 1),
         sessions=sum(int(one.value) for one in found["talktime_node_sessions"]),
     )
 
