@@ -48,14 +48,38 @@ class SystemClock:
         return time.time_ns() // NS_PER_MS
 
     def call_at(self, at_ns: int, callback: Callable[[], None]) -> TimerHandle:
-        loop = asyncio.get_running_loop()
-        # Rounding up keeps the promise that a callback never runs before its instant.
-        delay_s = max(0, at_ns - self.now_ns()) / NS_PER_S
+        return _Timer(asyncio.get_running_loop(), at_ns, callback)
 
-        def run() -> None:
-            if self.now_ns() < at_ns:
-                loop.call_later((at_ns - self.now_ns()) / NS_PER_S, run)
-            else:
-                callback()
 
-        return loop.call_later(delay_s, run)
+class _Timer:
+    """The loop's own may fire early, by its resolution or by rounding: then the rest is waited.
+
+    Fired or called off, it refers to nothing that refers to it, so it is freed with its last use;
+    there are several to each charged block of each session.
+    """
+
+    __slots__ = ("_at_ns", "_callback", "_handle", "_loop")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, at_ns: int, callback: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._at_ns = at_ns
+        self._callback = callback
+        self._handle: asyncio.TimerHandle | None = self._wait(at_ns - time.monotonic_ns())
+
+    def cancel(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _wait(self, left_ns: int) -> asyncio.TimerHandle:
+        return self._loop.call_later(max(0, left_ns) / NS_PER_S, self._run)
+
+    def _run(self) -> None:
+        self._handle = None
+        left_ns = self._at_ns - time.monotonic_ns()
+        if left_ns > 0:
+            self._handle = self._wait(left_ns)
+        else:
+            self._callback()
