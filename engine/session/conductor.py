@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
@@ -33,6 +34,7 @@ from engine.session import effects as e
 from engine.session import inputs as i
 from engine.session import records
 from engine.session.journal import Answer, Journal, LostOwnership
+from engine.session.mailbox import Mailbox
 from engine.session.ports import SessionSettings
 from engine.session.quality import summaries
 from engine.session.recovery import Recovery
@@ -86,6 +88,12 @@ class Conductor:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
+
+    def mailbox(self, session_id: str, epoch: int = 1) -> Mailbox:
+        """For one run of a session. It names the run and does not refer to it: what refers to
+        itself is not freed with its last use, but waits for a look that stops all sessions.
+        """
+        return Mailbox(self.spawn, functools.partial(self._fault_of, session_id, epoch))
 
     def post(self, rt: Runtime, event: i.Input) -> None:
         """A fact, stamped now."""
@@ -322,12 +330,13 @@ class Conductor:
         self.deadlines.set(rt.id, None)
         self._registry.retire(rt, remember=False)
 
-    async def fault(self, rt: Runtime, error: Exception) -> None:
+    async def _fault_of(self, session_id: str, epoch: int, error: Exception) -> None:
         """A defect or an impossible answer: end this session, keep the others out of it."""
         self.counters["faults"] += 1
-        _log.error("session.fault", session=rt.id, exc_info=error)
-        if rt.released:
-            return
+        _log.error("session.fault", session=session_id, exc_info=error)
+        rt = self._registry.running(session_id)
+        if rt is None or rt.epoch != epoch:
+            return  # over, or lost to another run
         try:
             await self._rescue(rt)
         except Unavailable:
@@ -376,7 +385,7 @@ class Conductor:
             self._take(rt, rt.machine.handle(event, now_ns), now_ns)
         except Exception as error:
             failed = error  # the name of an except clause does not outlive it
-            rt.mailbox.post(lambda: self.fault(rt, failed), now_ns)
+            rt.mailbox.post(lambda: self._fault_of(rt.id, rt.epoch, failed), now_ns)
             return
         if rt.pending:
             rt.mailbox.post(lambda: self._settle_job(rt), now_ns)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from engine.clock import NS_PER_S
 from engine.media.interface import LegStats, Role
@@ -107,8 +106,11 @@ def _exceeds(figures: Figures, limits: _Limits) -> bool:
     return (figures.rtt_ms or 0) > limits.rtt_ms or loss > limits.loss or frozen > limits.frozen
 
 
-@dataclass(slots=True)
-class _Tally:
+# Two parties of every session have these all the time. They cannot refer to themselves, so the
+# interpreter need not look through them for garbage, which stops all sessions (gc=False).
+
+
+class _Tally(Struct, gc=False):
     """Mean and maximum of what was measured."""
 
     total: float = 0
@@ -128,8 +130,7 @@ class _Tally:
         return {"mean": round(mean, digits), "max": round(self.most, digits)}
 
 
-@dataclass(slots=True)
-class _HopSums:
+class _HopSums(Struct, gc=False):
     bits: float = 0
     most_bps: int = 0
     lost: int = 0
@@ -157,8 +158,7 @@ class _HopSums:
         }
 
 
-@dataclass(slots=True)
-class PartyQuality:
+class PartyQuality(Struct, gc=False):
     """One party over a session: `latest` figures, `level` now, and the sums for the evidence."""
 
     latest: Figures | None = None

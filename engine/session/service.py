@@ -40,7 +40,6 @@ from engine.session.eventlog import PartyLog
 from engine.session.grants import Grant, GrantProvider
 from engine.session.journal import Outdated
 from engine.session.machine import SessionMachine
-from engine.session.mailbox import Mailbox
 from engine.session.measures import Measures
 from engine.session.parts import build_parts
 from engine.session.ports import (
@@ -227,7 +226,7 @@ class SessionService:
             machine=SessionMachine(
                 grant.tariff, grant.policy, mode=msg.mode, one_way=one_way, now_ns=now_ns
             ),
-            mailbox=Mailbox(self._conductor.spawn, lambda error: self._conductor.fault(rt, error)),
+            mailbox=self._conductor.mailbox(session_id),
             logs={role: PartyLog(self._settings.events_kept) for role in Role},
             instants=Instants(self._clock.wall_ms()),
             alert=alert,

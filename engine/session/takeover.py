@@ -28,7 +28,6 @@ from engine.session.abandoned import Abandoned, Claimed, Found
 from engine.session.conductor import Conductor
 from engine.session.eventlog import PartyLog
 from engine.session.machine import SessionMachine
-from engine.session.mailbox import Mailbox
 from engine.session.ports import SessionSettings
 from engine.session.recovery import Recovered, Recovery
 from engine.session.registry import Registry
@@ -188,7 +187,7 @@ class Takeover:
             id=row.id,
             grant=grant,
             machine=machine,
-            mailbox=Mailbox(self._conductor.spawn, lambda error: self._conductor.fault(rt, error)),
+            mailbox=self._conductor.mailbox(row.id, row.epoch),
             logs={role: PartyLog(self._settings.events_kept, row.epoch) for role in Role},
             instants=Instants(
                 row.rung_at_ms, row.answered_at_ms, row.started_at_ms, row.metered_at_ms

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from engine.errors import Unavailable
 from engine.media.interface import Role
+from engine.session.runtime import Runtime
 from tests.support.meter_rig import tariff
 from tests.support.session_rig import Call, SessionRig, call
 
@@ -237,3 +239,19 @@ async def test_a_stopped_service_leaves_no_task_and_no_timer(sqlite_url: str) ->
     assert rig.service._conductor.tasks == set()
     await rig.store.close()
     assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.parametrize("way", [way for way in EXPECTED if way is not crash])
+async def test_what_is_over_is_freed_without_a_look_for_garbage(sqlite_url: str, way: Way) -> None:
+    """A look through everything stops all sessions; it must not be what memory depends on."""
+    async with SessionRig(sqlite_url, ended_kept=0) as rig:
+        one = await reach(rig, "charged")
+        gc.disable()
+        try:
+            await way(rig, one)
+            await rig.settle()
+            known = [thing for thing in gc.get_objects() if isinstance(thing, Runtime)]
+            kept = [rt for rt in known if rt.id == one.id]
+        finally:
+            gc.enable()
+        assert kept == []
