@@ -10,7 +10,7 @@ from engine.errors import BadInput
 from engine.metering.ledger import AccountKind
 from tests.unit.ledger.conftest import Till
 
-_REVERSAL = {
+_REVERSAL: dict[str, Any] = {
     "key": "back",
     "transfer_id": "trf_1",
     "amount_minor": 5,
@@ -66,7 +66,13 @@ async def test_a_wrong_request_moves_nothing(
 async def test_the_longest_reason_is_allowed(till: Till) -> None:
     async with till.store.transaction() as tx:
         done = await till.ledger.adjust(tx, **(_ADJUSTMENT | {"reason": "x" * 200}))
-    assert not done.replayed
+        assert not done.replayed
+        await till.ledger.topup(tx, **_TOPUP)
+        held = await till.hold_in(tx, "h", 5)
+        taken = await till.capture_in(tx, "c", [(held.hold_id, 5)], fee=1)
+        asked = {"transfer_id": taken.transfer_id, "reason": "x" * 200}
+        back = await till.ledger.reverse(tx, **(_REVERSAL | asked))
+    assert not back.replayed
 
 
 async def test_a_statement_has_fifty_lines_unless_asked_for_more(till: Till) -> None:
