@@ -103,6 +103,8 @@ class ChatService:
             try:
                 async with self._store.transaction() as tx:
                     message = await self._store_once(tx, draft)
+                    # It may have waited for the store: what was paid may be over by now.
+                    self._sessions.chat_gate(user_id, session_id)
             except _AlreadyThere as known_one:
                 return _same(known_one.message, draft), True
             try:
