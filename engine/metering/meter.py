@@ -153,6 +153,11 @@ class Meter:
     def captured_fee_minor(self) -> int:
         return self._policy.fee_minor(self._funds.captured_minor)
 
+    @property
+    def short(self) -> bool:
+        """Money is running out, as far as it knows: news of the wallet may change that."""
+        return not self._over and (self._refused or bool(self._warned))
+
     def elapsed_ns(self, now_ns: int) -> int:
         """Served time if it ended now, never beyond what is funded."""
         if self.settlement is not None:

@@ -1,4 +1,6 @@
-"""The node's heartbeat: checkpoints of what runs here, and a look for what runs nowhere."""
+"""The node's heartbeat: checkpoints of what runs here, and a look for what other nodes did: money
+that came for a session of this one, sessions that run nowhere.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +40,7 @@ class Heartbeat:
         spawn: Spawn,
         counters: Counter[str],
         refresh: Callable[[Runtime], Awaitable[None]],
+        look_at_wallets: Callable[[], Awaitable[None]],
         on_lost: Callable[[Runtime], None],
     ) -> None:
         self._store = store
@@ -50,6 +53,7 @@ class Heartbeat:
         self._spawn = spawn
         self._counters = counters
         self._refresh = refresh
+        self._look_at_wallets = look_at_wallets
         self._on_lost = on_lost
         self.quarantined = 0
         """Sessions of this node that wait for staff, when last counted."""
@@ -79,6 +83,7 @@ class Heartbeat:
     async def _work(self) -> None:
         try:
             await self._checkpoint()
+            await self._look_at_wallets()
             await self._sweep()
         except Unavailable:
             self._takeover.lose_sight()

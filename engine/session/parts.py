@@ -139,6 +139,7 @@ def build_parts(
             spawn=conductor.spawn,
             counters=conductor.counters,
             refresh=surroundings.taken_over,
+            look_at_wallets=surroundings.look_at_wallets,
             on_lost=conductor.post_loss,
         ),
     )

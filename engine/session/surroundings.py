@@ -4,11 +4,13 @@ money.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection
 
 from engine.errors import Unavailable
 from engine.metering import signals as s
 from engine.metering.ledger import Ledger
+from engine.metering.meter import Meter
 from engine.session import effects as e
 from engine.session.grants import Grant
 from engine.session.ports import PresenceView
@@ -91,3 +93,24 @@ class Surroundings:
         sharers = self._registry.sharers(user_id, currency)
         for rt in drawing:
             self._post(rt, s.Wallet(wallet.available_minor, sharers))
+
+    async def look_at_wallets(self) -> None:
+        """For sessions whose money runs out: what other processes did to their wallets, which
+        nobody tells this one.
+        """
+        short: dict[str, list[tuple[Runtime, Meter]]] = defaultdict(list)
+        for rt in self._registry:
+            meter = rt.machine.meter
+            if rt.live and meter is not None and meter.short:
+                short[rt.grant.tariff.currency].append((rt, meter))
+        if not short:
+            return
+        async with self._store.reading() as tx:
+            for currency, those in short.items():
+                owners = {rt.grant.customer_id for rt, _ in those}
+                money = await self._ledger.money_of(tx, owners, currency)
+                for rt, meter in those:
+                    wallet, _ = money[rt.grant.customer_id]
+                    if wallet.available_minor != meter.wallet.available_minor:
+                        sharers = self._registry.sharers(rt.grant.customer_id, currency)
+                        self._post(rt, s.Wallet(wallet.available_minor, sharers))

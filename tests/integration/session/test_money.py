@@ -113,6 +113,34 @@ async def test_a_topup_after_a_refusal_is_a_new_attempt(rig: SessionRig) -> None
     assert (await one.hangup()).total_minor == 12_000
 
 
+async def test_a_topup_that_another_node_took_is_found_before_the_money_is_used_up(
+    sqlite_url: str,
+) -> None:
+    async with (
+        SessionRig(sqlite_url, node_id="node-1", checkpoint_every_s=2) as rig,
+        SessionRig(sqlite_url, node_id="node-2", checkpoint_every_s=2, beside=rig) as other,
+    ):
+        one = await (await call(rig, tariff(60, prepaid_seconds=60))).talk()
+        await rig.run(55)
+        await other.topup(one.customer, 6_000)
+        await rig.run(3)
+        tick = rig.out.of(one.customer, "meter.tick")[-1]
+        assert (tick["meter"]["balance_minor"], tick["meter"]["elapsed_ms"] > 55_000) == (0, True)
+        await rig.run(62)
+        assert (await rig.row(one.id)).end_reason == "insufficient_funds"
+        assert await rig.total(one.id) == 12_000
+        await rig.audit()
+
+
+async def test_no_wallet_is_looked_at_while_money_is_no_worry(rig: SessionRig) -> None:
+    one = await (await call(rig, tariff(900), wallet=900_000)).talk()
+    await rig.run(30)
+    rig.store.down = True
+    await rig.service._surroundings.look_at_wallets()
+    rig.store.down = False
+    await one.hangup()
+
+
 async def test_without_the_store_it_serves_what_is_paid_and_settles_later(
     rig: SessionRig,
 ) -> None:

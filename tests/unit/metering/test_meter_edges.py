@@ -242,6 +242,36 @@ def test_a_warning_tells_what_is_missing_beside_a_fair_share() -> None:
     assert low == s.LowBalance(120 * S, 2 * BLOCK - BLOCK - 35_000)
 
 
+def test_it_is_short_of_money_from_the_warning_on_until_more_is_there() -> None:
+    meter = _started(_meter(text=True))
+    warned_ns = ORIGIN_NS + 780 * S
+    meter.handle(s.Tick(), warned_ns - 1)
+    assert not meter.short
+    meter.handle(s.Tick(), warned_ns)
+    assert meter.short
+    meter.handle(s.Wallet(BLOCK), warned_ns)
+    assert not meter.short
+
+
+def test_it_is_short_of_money_while_a_hold_is_refused_though_nobody_is_warned() -> None:
+    meter = Meter(
+        tariff(900),
+        Policy(commission_bps=1_500, low_balance_s=()),
+        text=True,
+        ordinal=2,
+        holds=(Fund("prepay", BLOCK),),
+        wallet=s.Wallet(0),
+    )
+    _started(meter)
+    asked = meter.handle(s.Tick(), ORIGIN_NS + 890 * S)
+    assert len(_of(asked, s.PlaceHold)) == 1
+    assert not meter.short
+    meter.handle(s.HoldRefused(s.Wallet(0)), ORIGIN_NS + 890 * S)
+    assert meter.short
+    meter.handle(s.Tick(), ORIGIN_NS + 900 * S)
+    assert not meter.short  # it is over
+
+
 def test_a_text_session_is_not_ended_by_silence() -> None:
     meter = _started(_meter(text=True))
     meter.handle(s.Connection(False), ORIGIN_NS + S)
