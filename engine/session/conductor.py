@@ -344,7 +344,7 @@ class Conductor:
         except Exception as defect:
             self.counters["quarantined"] += 1
             self.drop(rt)
-            await self._recovery.quarantine(rt.id, defect)
+            await self._recovery.quarantine(rt.id, defect, self._recovery.run(rt.epoch))
 
     async def _rescue(self, rt: Runtime) -> None:
         """End it by what the store knows: what this process believes may be the defect."""

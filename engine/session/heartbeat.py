@@ -56,7 +56,7 @@ class Heartbeat:
         self._look_at_wallets = look_at_wallets
         self._on_lost = on_lost
         self.quarantined = 0
-        """Sessions of this node that wait for staff, when last counted."""
+        """Sessions in the store that wait for staff, when last counted."""
         self._timer: TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
 

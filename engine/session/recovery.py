@@ -66,14 +66,16 @@ class Recovery:
         `served_ns`: service seen since the last checkpoint. None if there is nothing to settle.
         """
         async with self._store.transaction() as tx:
-            c = t.sessions.c
-            mine = sa.and_(c.owner == self._node_id, c.epoch == epoch)
-            row = await self._claim(tx, session_id, mine)
+            row = await self._claim(tx, session_id, self.run(epoch))
             if row is None:
                 return None
             served_ns = max(served_ns, row.served_ns)
             grant = await self._grant(tx, row)
             return await self._conclude(tx, row, grant, reason, served_ns=served_ns)
+
+    def run(self, epoch: int) -> sa.ColumnElement[bool]:
+        """That a session is still that of this node's run with this epoch."""
+        return sa.and_(t.sessions.c.owner == self._node_id, t.sessions.c.epoch == epoch)
 
     async def settle(self, session_id: str, where: sa.ColumnElement[bool]) -> Recovered | None:
         """Settle an abandoned session and end it; None if somebody else did.
@@ -89,15 +91,18 @@ class Recovery:
             ended = await self._conclude(tx, row, grant, reason, served_ns=row.served_ns)
         return Recovered(session_id, grant, ended)
 
-    async def quarantine(self, session_id: str, error: BaseException) -> None:
+    async def quarantine(
+        self, session_id: str, error: BaseException, where: sa.ColumnElement[bool]
+    ) -> None:
         """Leave a session that cannot be settled to the next start, and to staff.
 
-        Logged in any case; marked in the store if it can be reached.
+        `where`: by what right it was to be settled; whoever has taken it since keeps it. Logged in
+        any case; marked in the store if it can be reached.
         """
         _log.error("session.quarantined", session=session_id, exc_info=error)
         mark = (
             sa.update(t.sessions)
-            .where(t.sessions.c.id == session_id, t.sessions.c.state != "ended")
+            .where(t.sessions.c.id == session_id, t.sessions.c.state != "ended", where)
             .values(
                 quarantined_at_ms=self._clock.wall_ms(),
                 trouble=f"{type(error).__name__}: {error}"[:TROUBLE_LENGTH],
@@ -112,10 +117,10 @@ class Recovery:
             _log.warning("session.quarantine_not_marked", session=session_id)
 
     async def quarantined(self) -> int:
-        """How many of this node's wait for staff. Raises `Unavailable`."""
-        query = sa.select(sa.func.count()).where(
-            t.sessions.c.quarantined_at_ms.is_not(None), t.sessions.c.owner == self._node_id
-        )
+        """How many in the store wait for staff, whichever node they were of; it may never come
+        back. Raises `Unavailable`.
+        """
+        query = sa.select(sa.func.count()).where(t.sessions.c.quarantined_at_ms.is_not(None))
         async with self._store.reading() as tx:
             return (await tx.execute(query)).scalar_one()
 

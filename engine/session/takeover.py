@@ -94,14 +94,13 @@ class Takeover:
 
         Raises `Conflict` not_quarantined, still_quarantined; `Unavailable`.
         """
+        waits = t.sessions.c.quarantined_at_ms.is_not(None)
         try:
-            settled = await self._recovery.settle(
-                session_id, t.sessions.c.quarantined_at_ms.is_not(None)
-            )
+            settled = await self._recovery.settle(session_id, waits)
         except Unavailable:
             raise
         except Exception as error:
-            await self._recovery.quarantine(session_id, error)
+            await self._recovery.quarantine(session_id, error, waits)
             raise Conflict("still_quarantined", "It still cannot be settled.") from error
         if settled is None:
             raise Conflict("not_quarantined", "This session is not in quarantine.")
@@ -130,7 +129,7 @@ class Takeover:
         except Unavailable:
             raise
         except Exception as error:
-            await self._quarantine(session_id, error)
+            await self._quarantine(session_id, error, where)
             return
         if settled is not None:
             self._count(settled)
@@ -144,21 +143,22 @@ class Takeover:
             raise
         except Exception as error:
             if len(ids) == 1:
-                await self._quarantine(ids[0], error)
+                await self._quarantine(ids[0], error, still(found))
                 return []
             # One of them is to blame: nothing was claimed yet.
             return [rt for one in found for rt in await self._resume([one], still)]
         return [rt for one in claimed if (rt := await self._taken_up(one)) is not None]
 
     async def _taken_up(self, one: Claimed) -> Runtime | None:
+        mine = self._recovery.run(one.row.epoch)
         try:
             return self._take_up(one)
         except TalktimeError as refusal:
             _log.warning("session.not_resumed", session=one.row.id, code=refusal.code)
-            await self._settle(one.row.id, t.sessions.c.epoch == one.row.epoch)
+            await self._settle(one.row.id, mine)
         except Exception as error:
             self._media.close_session(one.row.id)
-            await self._quarantine(one.row.id, error)
+            await self._quarantine(one.row.id, error, mine)
         return None
 
     # One session ----------------------------------------------------------------------------------
@@ -224,9 +224,11 @@ class Takeover:
 
     # Books ----------------------------------------------------------------------------------------
 
-    async def _quarantine(self, session_id: str, error: Exception) -> None:
+    async def _quarantine(
+        self, session_id: str, error: Exception, where: sa.ColumnElement[bool]
+    ) -> None:
         self.counters["quarantined"] += 1
-        await self._recovery.quarantine(session_id, error)
+        await self._recovery.quarantine(session_id, error, where)
 
     def _count(self, settled: Recovered) -> None:
         reason = settled.ended.reason

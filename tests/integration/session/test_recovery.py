@@ -13,6 +13,7 @@ from engine.errors import Conflict, TalktimeError, Unavailable
 from engine.metering.funds import Fund
 from engine.metering.tariff import Tariff
 from engine.session import checkpoint
+from engine.session.abandoned import Found
 from engine.session.journal import LostOwnership
 from engine.store import tables as t
 from tests.support.meter_rig import tariff
@@ -308,6 +309,39 @@ async def test_a_session_that_cannot_be_settled_does_not_keep_the_others_from_it
     assert (row.state, row.quarantined_at_ms) == ("ended", None)
     assert await rig.total(poison.id) == 10_000
     assert rig.service.metrics()["sessions_quarantined"] == 0
+
+
+async def test_a_late_verdict_takes_no_session_from_the_node_that_runs_it(sqlite_url: str) -> None:
+    async with (
+        SessionRig(sqlite_url, node_id="node-1", checkpoint_every_s=2) as running,
+        SessionRig(sqlite_url, node_id="node-2", checkpoint_every_s=2, beside=running) as other,
+    ):
+        one = await (await call(running, tariff(900))).talk()
+        seen = Found(one.id, True, (await running.row(one.id)).checkpoint_at_ms)
+        await running.run(10)  # it was only slow
+        parts = other.service._takeover
+        await parts._quarantine(one.id, ValueError("odd"), parts._abandoned.unmoved([seen]))
+        row = await running.row(one.id)
+        assert (row.owner, row.epoch, row.quarantined_at_ms) == ("node-1", 1, None)
+        await running.run(60)
+        assert (await one.hangup()).total_minor == 90_000
+
+
+async def test_every_node_tells_of_what_waits_for_staff(rig: SessionRig) -> None:
+    """The node that it was of may never come back."""
+    one = await (await call(rig, tariff(900))).talk()
+    order = sa.update(t.orders).where(t.orders.c.id == one.order_id)
+    (before,) = await rig.rows(sa.select(t.orders.c.tariff).where(t.orders.c.id == one.order_id))
+    async with rig.store.transaction() as tx:
+        await tx.execute(order.values(tariff={}))
+    await rig.crash(wait=False)
+    assert (await rig.row(one.id)).quarantined_at_ms is not None
+    async with SessionRig(rig.url, node_id="node-2", beside=rig) as other:
+        assert other.service.metrics()["sessions_quarantined"] == 1
+        async with rig.store.transaction() as tx:
+            await tx.execute(order.values(tariff=before.tariff))
+        await other.service.retry(one.id, by="staff")
+    assert (await rig.row(one.id)).state == "ended"
 
 
 async def test_staff_have_a_quarantined_session_tried_again(rig: SessionRig) -> None:
