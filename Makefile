@@ -106,6 +106,7 @@ fuzz: $(VENV)/.dev $(VENV)/.native
 	@$(BIN)/python -m tests.native.build --seconds $(SECONDS_EACH)
 
 mutation: $(VENV)/.dev
+	@tools/ensure-test-programs
 	@$(BIN)/python -m tests.mutation
 
 $(VENV)/bin/python:

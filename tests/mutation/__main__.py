@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tests.mutation import runner
 from tests.mutation.mutants import Mutant, mutants
 from tests.mutation.runner import Runner, Suite
+from tests.support import postgres
 
 _DOCUMENT = Path("docs/mutation.md")
 _ORACLE = "tests/unit/metering/test_meter_oracle.py"
@@ -29,11 +33,16 @@ _SUITES = {
 }
 _AUDIT = "tests/unit/ledger/test_audit.py"
 _LEDGER = ("tests/unit/ledger", f"--ignore={_MACHINE}")
+_TRANSFERS = "tests/unit/ledger/test_transfers.py"
+_HOLDS = "tests/unit/ledger/test_holds.py"
+_PAYOUTS = "tests/unit/ledger/test_payouts.py"
+_RACES = "tests/integration/store/test_ledger_races.py"
+_ON_POSTGRES = (_RACES, _HOLDS, _TRANSFERS, _PAYOUTS)
 _LEDGER_SUITES = {
-    "checks": Suite((_AUDIT,), (_MACHINE,)),
-    "transfers": Suite(("tests/unit/ledger/test_transfers.py", *_LEDGER), (_MACHINE,)),
+    "checks": Suite((_AUDIT,), (_MACHINE,), (_AUDIT,)),
+    "transfers": Suite((_TRANSFERS, *_LEDGER), (_MACHINE,), _ON_POSTGRES),
 }
-_OTHER_LEDGER = Suite(("tests/unit/ledger/test_holds.py", *_LEDGER), (_MACHINE,))
+_OTHER_LEDGER = Suite((_HOLDS, *_LEDGER), (_MACHINE,), _ON_POSTGRES)
 
 
 def _modules() -> dict[str, tuple[str, Suite]]:
@@ -54,14 +63,20 @@ def _explained() -> set[str]:
     return {row.replace("\\|", "|") for row in rows}
 
 
+def _chosen(module: str, source: str, *, share: float, seed: int, only: str) -> list[Mutant]:
+    dice = random.Random(f"{module} {seed}")
+    made = mutants(module.removeprefix("engine.metering."), source)
+    return [mutant for mutant in made if dice.random() < share and re.search(only, mutant.name)]
+
+
 def _survivors(
-    run: Runner, module: str, suite: Suite, *, quick: bool, share: float, seed: int
+    run: Runner, module: str, suite: Suite, *, quick: bool, share: float, seed: int, only: str
 ) -> tuple[int, list[Mutant]]:
     source = Path(module.replace(".", "/") + ".py").read_text()
-    made = mutants(module.removeprefix("engine.metering."), source)
-    dice = random.Random(f"{module} {seed}")
-    left = made = [mutant for mutant in made if dice.random() < share]
-    for tests in (suite.quick,) if quick else (suite.quick, suite.thorough):
+    left = made = _chosen(module, source, share=share, seed=seed, only=only)
+    for tests in suite.stages(quick=quick):
+        if not left:
+            break
         cost_s = run.cost_s(module, tests, source)
         total = len(left)
 
@@ -69,7 +84,7 @@ def _survivors(
             if done % 25 == 0 or done == total:
                 click.echo(f"  {done}/{total}", nl=done == total)
 
-        left = run.survivors(module, tests, left, cost_s, tell) if left else []
+        left = run.survivors(module, tests, left, cost_s, tell)
     return len(made), left
 
 
@@ -79,7 +94,8 @@ def _survivors(
 @click.option("--quick", is_flag=True, help="Without the random histories: more will survive.")
 @click.option("--share", default=1.0, show_default=True, help="Of the mutants, by chance.")
 @click.option("--seed", default=0, show_default=True, help="Of that chance.")
-def main(names: tuple[str, ...], jobs: int, quick: bool, share: float, seed: int) -> None:
+@click.option("--only", default="", help="Mutants whose name matches this regular expression.")
+def main(names: tuple[str, ...], jobs: int, quick: bool, **which: Any) -> None:
     """Run the unit tests against every mutant of the named modules (default: all of them)."""
     modules = _modules()
     unknown = set(names) - modules.keys()
@@ -87,12 +103,24 @@ def main(names: tuple[str, ...], jobs: int, quick: bool, share: float, seed: int
         raise click.UsageError(f"{', '.join(sorted(unknown))}: choose from {', '.join(modules)}")
     os.nice(10)
     runner.prepare()
+    binaries = postgres.find_binaries()
+    if binaries is None and not quick:
+        raise click.UsageError("no PostgreSQL server is installed; --quick does without")
+    with contextlib.ExitStack() as stack:
+        if binaries is not None and not quick:
+            stack.enter_context(postgres.shared(binaries))
+        chosen = {name: modules[name] for name in names or modules}
+        sys.exit(_run(chosen, jobs, quick=quick, **which))
+
+
+def _run(chosen: Mapping[str, tuple[str, Suite]], jobs: int, **how: Any) -> int:
+    """The status to exit with: 1 if a mutant survives without an explanation."""
     run, explained = Runner(jobs), _explained()
     made = alive = unexplained = 0
     try:
-        for name in names or modules:
+        for name, (module, suite) in chosen.items():
             began = time.monotonic()
-            count, left = _survivors(run, *modules[name], quick=quick, share=share, seed=seed)
+            count, left = _survivors(run, module, suite, **how)
             open_ones = [mutant for mutant in left if mutant.name not in explained]
             click.echo(
                 f"{name}: {count} mutants, {count - len(left)} killed, {len(left)} survive, "
@@ -105,7 +133,7 @@ def main(names: tuple[str, ...], jobs: int, quick: bool, share: float, seed: int
     finally:
         run.close()
     click.echo(f"mutation: {made} mutants, {made - alive} killed, {unexplained} unexplained")
-    sys.exit(1 if unexplained else 0)
+    return 1 if unexplained else 0
 
 
 if __name__ == "__main__":

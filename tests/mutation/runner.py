@@ -70,10 +70,17 @@ _MEMORY = Path("/dev/shm")
 
 @dataclass(frozen=True)
 class Suite:
-    """`quick` runs first; only what survives it meets `thorough`."""
+    """`quick` runs first; only what survives it meets `thorough`, and then `postgres`: tests of
+    statements that only PostgreSQL gets, and of locks, which SQLite has no use for.
+    """
 
     quick: tuple[str, ...]
     thorough: tuple[str, ...]
+    postgres: tuple[str, ...] = ()
+
+    def stages(self, *, quick: bool) -> list[tuple[str, ...]]:
+        later = [self.thorough, ("-m", "postgres", *self.postgres) if self.postgres else ()]
+        return [self.quick] if quick else [stage for stage in (self.quick, *later) if stage]
 
 
 @dataclass

@@ -1,4 +1,5 @@
-"""A private PostgreSQL cluster for the tests of this run, on a free port, gone afterwards.
+"""A private PostgreSQL cluster for the tests of this run, on a free port, gone afterwards; many
+short runs may share one (`shared`).
 
 Without the server's binaries the tests that need it are skipped, and fail where the environment
 says CI. The data directory belongs to user `postgres` when the tests run as root, which the server
@@ -26,6 +27,8 @@ import pytest
 from engine.store import migrate
 
 _TEMPLATE = "talktime_template"
+_SHARED = "TEST_POSTGRES_PORT"
+"""Where it is set, a server runs there already and has the template."""
 _numbers = itertools.count(1)
 
 
@@ -95,6 +98,9 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[Cluster]:
     binaries = find_binaries()
+    if binaries is not None and _SHARED in os.environ:
+        yield Cluster(binaries, Path(), int(os.environ[_SHARED]))
+        return
     if binaries is None:
         message = "no PostgreSQL server installed: these tests were not run"
         if os.environ.get("CI"):
@@ -125,11 +131,28 @@ def private_cluster(binaries: Path, *, durable: bool = False) -> Iterator[Cluste
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def shared(binaries: Path) -> Iterator[None]:
+    """Processes that are started meanwhile use one server and one template."""
+    with private_cluster(binaries) as cluster:
+        _make_template(cluster)
+        os.environ[_SHARED] = str(cluster.port)
+        try:
+            yield
+        finally:
+            del os.environ[_SHARED]
+
+
 @pytest.fixture(scope="session")
 def postgres_template(postgres_cluster: Cluster) -> Cluster:
-    postgres_cluster.execute(f"CREATE DATABASE {_TEMPLATE}")
-    migrate.upgrade(postgres_cluster.url(_TEMPLATE))
+    if _SHARED not in os.environ:
+        _make_template(postgres_cluster)
     return postgres_cluster
+
+
+def _make_template(cluster: Cluster) -> None:
+    cluster.execute(f"CREATE DATABASE {_TEMPLATE}")
+    migrate.upgrade(cluster.url(_TEMPLATE))
 
 
 @pytest.fixture
@@ -148,7 +171,7 @@ def postgres_url(postgres_template: Cluster) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _database(cluster: Cluster, template: str) -> Iterator[str]:
-    name = f"test_{next(_numbers)}"
+    name = f"test_{os.getpid()}_{next(_numbers)}"
     cluster.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield cluster.url(name)
