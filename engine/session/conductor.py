@@ -352,7 +352,7 @@ class Conductor:
         rt.pending.clear()
         now_ns = self._clock.now_ns()
         meter = rt.machine.meter
-        served_ns = 0 if meter is None else meter.confirmed_ns(now_ns)
+        served_ns = 0 if meter is None else meter.confirmed_ns(rt.known_until_ns(now_ns))
         ended = await self._recovery.rescue(rt.id, epoch=rt.epoch, served_ns=served_ns)
         if ended is None:
             self.drop(rt)
