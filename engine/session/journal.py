@@ -76,6 +76,7 @@ class Journal:
             for entry in entries:
                 answer = await self._write_one(tx, rt, entry, known=entry.seq <= known_seq)
                 answers += [answer] if answer is not None else []
+        rt.asked -= {_hold_key(rt, ask) for ask in _asks(entries)}
         return answers
 
     async def _known_seq(self, tx: Tx, rt: Runtime) -> int:
@@ -199,8 +200,12 @@ class Journal:
     ) -> Answer | None:
         if rt.machine.ended is not None:
             return None  # whatever it got before is released with the end
-        key = f"session:{rt.id}:hold:{ask.block}:{ask.attempt}"
-        answer = await self._stored_hold(tx, rt, key) if rt.unsure else None
+        key = _hold_key(rt, ask)
+        # A command that failed is taken back, and whoever repeats it asks under the same key, for
+        # another amount maybe: whether the store can be reached by then says nothing about it.
+        repeated = rt.unsure or key in rt.asked
+        rt.asked |= {key}
+        answer = await self._stored_hold(tx, rt, key) if repeated else None
         if answer is None:
             answer = await self._new_hold(tx, rt, key, ask)
         if not known:
@@ -274,6 +279,14 @@ class Journal:
             amount_minor=back.amount_minor,
             fee_minor=back.fee_minor,
         )
+
+
+def _asks(entries: Sequence[Entry]) -> list[s.PlaceHold]:
+    return [entry.effect for entry in entries if isinstance(entry.effect, s.PlaceHold)]
+
+
+def _hold_key(rt: Runtime, ask: s.PlaceHold) -> str:
+    return f"session:{rt.id}:hold:{ask.block}:{ask.attempt}"
 
 
 def capture_key(session_id: str, block: int) -> str:

@@ -71,6 +71,8 @@ class Runtime:
     evidence_seq: int = 0
     unsure: bool = False
     """The last attempt to write failed, maybe after it was committed."""
+    asked: frozenset[str] = frozenset()
+    """Keys of holds that were asked for and not answered: the failure may have hid a commit."""
     retry_at_ns: int | None = None
     cutoff_ns: int | None = None
     quality: dict[Role, PartyQuality] = field(

@@ -38,6 +38,12 @@ class RigClock(VirtualClock):
         return min((at for at, _, timer in self._timers if not timer.cancelled), default=None)
 
 
+async def turns() -> None:
+    """Let other tasks run, without any time passing."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
 class FaultyStore(Store):
     """A store that can be out of reach, before a transaction or (worse) right after its commit."""
 

@@ -13,7 +13,7 @@ from engine.media.interface import Role
 from engine.signaling.messages import Message, MessageSend
 from engine.store import tables as t
 from tests.support.meter_rig import tariff
-from tests.support.session_rig import Call, SessionRig, call
+from tests.support.session_rig import Call, SessionRig, call, turns
 
 
 async def _paid_minute(rig: SessionRig) -> tuple[Call, ChatService]:
@@ -32,11 +32,6 @@ def _sending(one: Call, chat: ChatService, name: str) -> asyncio.Task[tuple[Mess
     return asyncio.create_task(chat.send(one.expert, said))
 
 
-async def _turns() -> None:
-    for _ in range(50):
-        await asyncio.sleep(0)
-
-
 async def _stored(rig: SessionRig) -> list[str]:
     async with rig.store.reading() as tx:
         return list((await tx.execute(sa.select(t.messages.c.body))).scalars())
@@ -49,7 +44,7 @@ async def test_a_message_that_waits_for_the_store_beyond_the_cutoff_is_refused(
     one, chat = await _paid_minute(rig)
     rig.store.slow.clear()
     sending = _sending(one, chat, "late")
-    await _turns()
+    await turns()
     # Time alone passes: whatever else waits for the store is not looked at.
     rig.clock._now_ns += waited_s * 1_000_000_000
     rig.store.slow.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -15,7 +16,7 @@ from engine.metering.policy import Policy
 from engine.metering.tariff import Tariff
 from engine.store import tables as t
 from tests.support.meter_rig import tariff
-from tests.support.session_rig import Call, SessionRig, call
+from tests.support.session_rig import Call, SessionRig, call, turns
 
 HOURLY = Tariff(
     currency="TRY",
@@ -199,6 +200,50 @@ async def test_a_command_that_the_store_refuses_changes_nothing(rig: SessionRig)
     await one.hangup()
 
 
+async def test_a_beginning_whose_commit_was_lost_can_be_repeated_after_something_else(
+    rig: SessionRig,
+) -> None:
+    """The repetition asks for a hold under the key that the store has, for another amount."""
+    one = await (await (await call(rig, HOURLY, wallet=2_000)).invite()).accept()
+    await rig.service.track_update(one.expert, one.expert_device, one.id, True, True)
+    rig.store.fail_after = rig.store.begun
+    with pytest.raises(Unavailable):
+        await rig.service.begin(one.expert, one.id)
+    await rig.service.track_update(one.expert, one.expert_device, one.id, True, False)
+    await rig.service.begin(one.expert, one.id)
+    await one.flow()
+    await rig.run(10)
+    assert (await one.hangup()).billed_seconds == 10
+    assert await rig.available(one.customer) == 2_000 - HOURLY.due_minor(10)
+
+
+async def test_a_rescue_charges_nothing_after_a_hangup_that_waits(rig: SessionRig) -> None:
+    """A chat at 1.00 a second, hung up at 18 s behind a slow write that fails with a defect."""
+    price = msgspec.structs.replace(HOURLY, price_minor=360_000)
+    one = await (await call(rig, price, wallet=90_000, mode="text")).talk()
+    for _ in range(2):
+        await one.say()
+    await rig.run(14)
+
+    async def fail(*_: object) -> list[object]:
+        async with rig.store.transaction():
+            raise RuntimeError("a defect")
+
+    journal = rig.service._conductor._journal
+    journal.write = fail  # type: ignore[method-assign,assignment]
+    rig.store.slow.clear()
+    rig.clock.advance(1)  # the next slice is asked for
+    await turns()
+    rig.clock.advance(3)
+    hangup = asyncio.create_task(rig.service.end(one.customer, one.id))
+    await turns()
+    rig.clock.advance(8)
+    rig.store.slow.set()
+    summary = await hangup
+    del journal.write  # type: ignore[method-assign]
+    assert (summary.reason, summary.billed_seconds, summary.total_minor) == ("failed", 18, 1_800)
+
+
 async def test_money_moved_away_in_mid_call_does_not_make_the_call_free(rig: SessionRig) -> None:
     one = await (await call(rig, tariff(60, prepaid_seconds=60), wallet=10_000)).talk()
     stranger = await rig.user("Somebody else")
@@ -234,10 +279,10 @@ async def test_a_hangup_beats_what_falls_due_while_it_waits_for_the_store(
     await rig.run(49)
     rig.store.slow.clear()
     rig.clock.advance(1)  # the next block is being set aside, and the store takes its time
-    await asyncio.sleep(0.01)
+    await turns()
     rig.clock.advance(10)
     hangup = asyncio.ensure_future(rig.service.end(one.customer, one.id))
-    await asyncio.sleep(0.01)
+    await turns()
     rig.clock.advance(30)  # far into the second block
     rig.store.slow.set()
     summary = await hangup

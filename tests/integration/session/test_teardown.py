@@ -13,7 +13,7 @@ from engine.errors import Unavailable
 from engine.media.interface import Role
 from engine.session.runtime import Runtime
 from tests.support.meter_rig import tariff
-from tests.support.session_rig import Call, SessionRig, call
+from tests.support.session_rig import Call, SessionRig, call, turns
 
 STAGES = ("ringing", "connecting", "armed", "grace", "charged", "paused")
 
@@ -153,12 +153,6 @@ async def test_an_orderly_shutdown_charges_only_what_was_served(rig: SessionRig)
     assert refused.value.code == "draining"
 
 
-async def _turns() -> None:
-    """Let other tasks run, without any time passing."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
 async def test_a_drain_waits_no_longer_than_it_was_given(rig: SessionRig) -> None:
     one = await reach(rig, "charged")
     never = asyncio.Event()
@@ -172,7 +166,7 @@ async def test_a_drain_waits_no_longer_than_it_was_given(rig: SessionRig) -> Non
     draining = asyncio.create_task(rig.service.drain(5))
     for seconds in (0, 4.9):
         rig.clock.advance(seconds)
-        await _turns()
+        await turns()
         assert not draining.done()
     rig.clock.advance(0.2)
     await draining
@@ -200,9 +194,9 @@ async def test_what_is_stopped_serves_nobody_while_it_waits_for_the_store(
     muting = asyncio.create_task(
         rig.service.track_update(one.expert, one.expert_device, one.id, True, False)
     )
-    await _turns()
+    await turns()
     stopping = asyncio.create_task(rig.service.stop())
-    await _turns()
+    await turns()
     assert not stopping.done()
     assert rig.media.calls == {}
     assert rig.service.live_sessions() == []
@@ -219,12 +213,12 @@ async def test_a_drain_waits_for_a_store_that_is_out_of_reach_for_a_moment(
     one = await reach(rig, "charged")
     rig.store.down = True
     draining = asyncio.create_task(rig.service.drain(5))
-    await _turns()
+    await turns()
     await rig.run(2)
     assert not draining.done()
     rig.store.down = False
     await rig.run(2)
-    await _turns()
+    await turns()
     assert draining.done()
     assert await rig.total(one.id) == 7_000
 
