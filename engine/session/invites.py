@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from msgspec import Struct
 
 from engine.errors import Conflict, Forbidden, NotFound, PaymentRequired
@@ -12,6 +13,8 @@ from engine.metering.tariff import Tariff
 from engine.session.grants import Grant
 from engine.session.ports import PresenceView
 from engine.session.registry import Registry
+from engine.session.states import LIVE
+from engine.store import tables as t
 from engine.store.database import Tx
 
 
@@ -33,6 +36,17 @@ async def funding(tx: Tx, ledger: Ledger, grant: Grant) -> Funding:
     return Funding(
         tuple(fund_of(hold) for hold in holds if is_prepaid(hold)), wallet.available_minor
     )
+
+
+async def unsettled(tx: Tx, order_id: str, session_id: str | None = None) -> bool:
+    """Whether another answered session of this order than `session_id` is not settled, wherever it
+    runs, or runs no more: it may yet take from the order's prepaid money.
+    """
+    c = t.sessions.c
+    query = sa.select(c.id).where(c.order_id == order_id, c.state.in_(LIVE))
+    if session_id is not None:
+        query = query.where(c.id != session_id)
+    return (await tx.execute(query.limit(1))).one_or_none() is not None
 
 
 def is_prepaid(hold: HoldView) -> bool:
@@ -93,6 +107,12 @@ def require_free_customer(grant: Grant, registry: Registry) -> None:
     running = sum(rt.machine.ended is None for rt in calls)
     if same_order or running >= grant.policy.customer_live_sessions:
         raise Conflict("customer_busy", "You are in another call.")
+
+
+def require_settled(unsettled: bool) -> None:
+    """Raises `Conflict` order_unsettled."""
+    if unsettled:
+        raise Conflict("order_unsettled", "The last session of this order is not settled yet.")
 
 
 def require_funds(tariff: Tariff, funding: Funding) -> None:

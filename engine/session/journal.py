@@ -66,7 +66,7 @@ class Journal:
         """Write durable effects; what the ledger answered to requests for holds.
 
         Raises `Unavailable`, `LostOwnership`, `IntegrityError` when the expert is in another
-        session, `Conflict` order_not_open, `Outdated`.
+        session, `Conflict` order_not_open and order_unsettled, `Outdated`.
         """
         answers: list[Answer] = []
         async with self._store.transaction() as tx:
@@ -180,6 +180,7 @@ class Journal:
         row = (await tx.execute(query.with_for_update(key_share=True))).one()
         if row.state != "open":
             raise Conflict("order_not_open", "The order is not open.")
+        invites.require_settled(await invites.unsettled(tx, grant.order_id, rt.id))
         funding = await invites.funding(tx, self._ledger, grant)
         read = (answered.holds, answered.metered_sessions)
         if (funding.holds, row.metered_sessions) != read:

@@ -344,6 +344,54 @@ async def test_every_node_tells_of_what_waits_for_staff(rig: SessionRig) -> None
     assert (await rig.row(one.id)).state == "ended"
 
 
+async def test_an_order_waits_for_its_last_session_to_be_settled(sqlite_url: str) -> None:
+    """Both would reckon with the same prepaid money. The other node does not run the first one."""
+    async with (
+        SessionRig(sqlite_url, node_id="node-1", checkpoint_every_s=2) as gone,
+        SessionRig(sqlite_url, node_id="node-2", checkpoint_every_s=2, beside=gone) as other,
+    ):
+        one = await (await call(gone, tariff(60, prepaid_seconds=240))).talk()
+        order = sa.update(t.orders).where(t.orders.c.id == one.order_id)
+        query = sa.select(t.orders.c.tariff).where(t.orders.c.id == one.order_id)
+        (before,) = await gone.rows(query)
+        two = Call(other, one.customer, one.expert, one.order_id, "video")
+        await gone.run(70)
+        async with gone.store.transaction() as tx:
+            await tx.execute(order.values(tariff={}))
+        await gone.crash(wait=False)
+        assert (await gone.row(one.id)).quarantined_at_ms is not None
+        async with gone.store.transaction() as tx:
+            await tx.execute(order.values(tariff=before.tariff))
+        with pytest.raises(Conflict) as refused:
+            await two.invite()
+        assert refused.value.code == "order_unsettled"
+        await gone.service.retry(one.id, by="staff")
+        await two.talk()
+        await other.run(10)
+        await two.hangup()
+        assert (await other.total(one.id), await other.total(two.id)) == (7_000, 6_000)
+        await other.audit()
+
+
+async def test_an_answer_waits_for_a_session_that_was_quarantined_since_the_invite(
+    sqlite_url: str,
+) -> None:
+    async with (
+        SessionRig(sqlite_url, node_id="node-1", checkpoint_every_s=2) as rig,
+        SessionRig(sqlite_url, node_id="node-2", checkpoint_every_s=2, beside=rig) as other,
+    ):
+        one = await (await call(rig, tariff(60))).invite()
+        two = Call(other, one.customer, one.expert, one.order_id, "video")
+        await two.invite()
+        await one.accept()
+        async with rig.store.transaction() as tx:
+            mine = sa.update(t.sessions).where(t.sessions.c.id == one.id)
+            await tx.execute(mine.values(quarantined_at_ms=0, trouble="ValueError: odd"))
+        with pytest.raises(Conflict) as refused:
+            await two.accept()
+        assert refused.value.code == "order_unsettled"
+
+
 async def test_staff_have_a_quarantined_session_tried_again(rig: SessionRig) -> None:
     one = await (await call(rig, tariff(60), wallet=90_000)).talk()
     await rig.run(100)
