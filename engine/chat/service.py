@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
+from typing import Final
 
 import msgspec
 
@@ -29,7 +31,7 @@ from engine.chat.rules import (
     require_member,
 )
 from engine.clock import Clock
-from engine.errors import Conflict, TalktimeError
+from engine.errors import Conflict, TalktimeError, Unavailable
 from engine.signaling.messages import (
     Message,
     MessageCreated,
@@ -42,6 +44,9 @@ from engine.signaling.ports import ChatSessions, Gate, Outbound
 from engine.store.database import Store, Tx
 
 _log = logging.getLogger(__name__)
+
+
+_UNSURE_KEPT: Final = 1_000
 
 
 class _AlreadyThere(Exception):
@@ -63,6 +68,9 @@ class ChatService:
         self._sessions = sessions
         self._outbound: Outbound | None = None
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._unsure: deque[tuple[str, str]] = deque(maxlen=_UNSURE_KEPT)
+        """Author and id of messages that failed, maybe after they were stored: then they were not
+        told, or not counted, and whoever repeats them has that made up for."""
         self.correspondence: Correspondence = Plain()
 
     def connect(self, outbound: Outbound) -> None:
@@ -101,17 +109,30 @@ class ChatService:
         draft = _at(draft, gate.conversation_id, gate.at_ms, session_id)
         async with self._turn(gate.conversation_id):
             try:
-                async with self._store.transaction() as tx:
-                    message = await self._store_once(tx, draft)
-                    # It may have waited for the store: what was paid may be over by now.
-                    self._sessions.chat_gate(user_id, session_id)
-            except _AlreadyThere as known_one:
-                return _same(known_one.message, draft), True
-            try:
-                await self._deliver(gate, message)
-            finally:  # what is stored counts, whoever could be told
-                await self._sessions.message_stored(gate)
-            return message, False
+                return await self._store_and_tell(draft, gate)
+            except Unavailable:
+                self._unsure.append((user_id, client_msg_id))
+                raise
+
+    async def _store_and_tell(self, draft: Draft, gate: Gate) -> tuple[Message, bool]:
+        sent = (draft.author_id or "", draft.client_msg_id or "")
+        repeated = False
+        try:
+            async with self._store.transaction() as tx:
+                message = await self._store_once(tx, draft)
+                # It may have waited for the store: what was paid may be over by now.
+                self._sessions.chat_gate(sent[0], gate.session_id)
+        except _AlreadyThere as known_one:
+            message, repeated = _same(known_one.message, draft), True
+        if repeated and sent not in self._unsure:
+            return message, True
+        try:
+            await self._deliver(gate, message)
+        finally:  # what is stored counts, whoever could be told
+            await self._sessions.message_stored(gate)
+        while sent in self._unsure:
+            self._unsure.remove(sent)
+        return message, repeated
 
     async def _send_outside(self, draft: Draft, *, guest: bool) -> tuple[Message, bool]:
         author_id = draft.author_id or ""

@@ -173,7 +173,7 @@ class Abandoned:
         holds = await _open_holds(tx, orders)
         available = await _available(tx, {grant.customer_id for grant in grants.values()})
         newest = await _newest_evidence(tx, ids)
-        counted = await _messages(tx, ids)
+        counted = await messages_of_customers(tx, ids)
         recorded = await being_recorded(tx, ids)
         claimed = []
         for row in rows:
@@ -244,7 +244,7 @@ async def _newest_evidence(tx: Tx, session_ids: Sequence[str]) -> dict[str, int]
     return {row[0]: row[1] for row in found}
 
 
-async def _messages(tx: Tx, session_ids: Sequence[str]) -> dict[str, int]:
+async def messages_of_customers(tx: Tx, session_ids: Sequence[str]) -> dict[str, int]:
     """The customers' messages in each session."""
     m, c = t.messages.c, t.sessions.c
     query = (

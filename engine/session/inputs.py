@@ -86,10 +86,13 @@ class AcksWithheld(Struct, frozen=True):
 
 
 class MessageStored(Struct, frozen=True):
-    """A chat message of `role`, received at `at_ns`, is in the store."""
+    """A chat message of `role`, received at `at_ns`, is in the store, which has `from_customer` of
+    the customer's by now; that is 0 where it no longer matters.
+    """
 
     role: Role
     at_ns: int
+    from_customer: int = 0
 
 
 class Connected(Struct, frozen=True):

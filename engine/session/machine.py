@@ -113,6 +113,18 @@ class SessionMachine:
         self._stated_ns = now_ns
         self.suspended = self._reattached = False
 
+    @property
+    def counts_messages(self) -> bool:
+        """Whether the customer's messages are yet to start the clock."""
+        return self.text and (self.meter is None or not self.meter.started)
+
+    @property
+    def text_stands_still(self) -> bool:
+        """A text session whose clock has started and does not run: not both are there. Nobody may
+        write, for a party has other sockets than those that were counted as being there.
+        """
+        return self.text and self.meter is not None and self.meter.started and self.meter.paused
+
     def open(self) -> list[Effect]:
         """The first effects of a new session."""
         return [Rang()]
@@ -341,7 +353,7 @@ class SessionMachine:
         self._last_message_ns = max(self._last_message_ns, event.at_ns)
         if not self.text or event.role is not Role.CUSTOMER:
             return []
-        self._counted_messages += 1
+        self._counted_messages = max(self._counted_messages, event.from_customer)
         if self._counted_messages < self.tariff.clock_message:
             return []
         return self._start_clock("second_message", event.at_ns, now_ns)

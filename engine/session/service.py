@@ -36,6 +36,7 @@ from engine.ratelimit import Limiter, Rate
 from engine.recording.ports import NoRecordings, RecordingPort
 from engine.session import inputs as i
 from engine.session import invites, views
+from engine.session.abandoned import messages_of_customers
 from engine.session.eventlog import PartyLog
 from engine.session.grants import Grant, GrantProvider
 from engine.session.journal import Outdated
@@ -194,7 +195,8 @@ class SessionService:
 
         Raises in this order: draining, rate_limited, order_not_open, not_customer,
         mode_not_ordered, blocked, expert_offline, expert_busy, expert_undefined,
-        expert_away_refused, customer_busy, insufficient_funds (`shortfall`), overloaded.
+        expert_away_refused, customer_busy, order_unsettled, insufficient_funds (`shortfall`),
+        overloaded.
         """
         if self._draining:
             raise Unavailable("draining", "This server is going down.")
@@ -204,11 +206,13 @@ class SessionService:
             grant = invites.require_caller(found, user_id, msg.mode)
             await require_unblocked(tx, grant.customer_id, grant.expert_id)
             funding = await invites.funding(tx, self._ledger, grant)
+            unsettled = await invites.unsettled(tx, grant.order_id)
         presence = self._surroundings.presence
         assert presence is not None, "connect() first"
         action = await invites.require_expert(grant, presence, self._registry)
         # From here to the registry nothing waits: two invites at once cannot both pass.
         invites.require_free_customer(grant, self._registry)
+        invites.require_settled(unsettled)
         invites.require_funds(grant.tariff, funding)
         rt = self._new_runtime(grant, msg, "sound" if action == "ring" else "silent")
         rt.devices[Role.CUSTOMER].add(device)
@@ -246,7 +250,8 @@ class SessionService:
     async def accept(self, user_id: str, device: str, session_id: str) -> Snapshot:
         """Answer (T20); the first device wins.
 
-        Raises not_expert, already_answered, expert_busy, order_not_open, session_ended.
+        Raises not_expert, already_answered, expert_busy, order_not_open, order_unsettled,
+        session_ended.
         """
         rt = self._party(user_id, session_id, Role.EXPERT, "not_expert")
         now_ns = self._clock.now_ns()
@@ -440,8 +445,8 @@ class SessionService:
     def chat_gate(self, user_id: str, session_id: str) -> ChatGate:
         """Leave to post one message now.
 
-        Raises session_not_found, not_party, wrong_state, and session_ended from the very instant at
-        which the money is used up.
+        Raises session_not_found, not_party, wrong_state, session_paused while the clock of a text
+        session stands still, and session_ended from the very instant at which the money is used up.
         """
         rt = self._registry.find(session_id)
         if rt is None:
@@ -452,6 +457,8 @@ class SessionService:
             raise Conflict("session_ended", "The session has ended.")
         if rt.state is State.RINGING:
             raise Conflict("wrong_state", "The session has not begun.")
+        if rt.machine.text_stands_still:
+            raise Conflict("session_paused", "Not everybody is here: the clock stands still.")
         return ChatGate(
             session_id=rt.id,
             order_id=rt.grant.order_id,
@@ -465,12 +472,20 @@ class SessionService:
         )
 
     async def message_stored(self, gate: ChatGate) -> None:
-        """Called once per stored message; the customer's n-th starts the clock (T35)."""
+        """Called for each stored message, again after a failure; the customer's n-th starts
+        the clock (T35). Raises store_unavailable: then it is to be called again.
+        """
         rt = self._registry.running(gate.session_id)
         if rt is not None:
-            stored = i.MessageStored(Role(gate.role), gate.at_ns)
+            said = await self._said(rt) if rt.machine.counts_messages else 0
+            stored = i.MessageStored(Role(gate.role), gate.at_ns, said)
             now_ns = self._clock.now_ns()
             await rt.mailbox.call(lambda: self._conductor.fact(rt, stored, now_ns), now_ns)
+
+    async def _said(self, rt: Runtime) -> int:
+        """The customer's messages in the store: the answer to one of them may have been lost."""
+        async with self._store.reading() as tx:
+            return (await messages_of_customers(tx, [rt.id])).get(rt.id, 0)
 
     # Money, presence and staff --------------------------------------------------------------------
 

@@ -35,11 +35,15 @@ class ChatSessions(Protocol):
     """The service as chat sees it."""
 
     def chat_gate(self, user_id: str, session_id: str) -> Any:
-        """A `Gate`. Raises session_not_found, not_party, wrong_state, session_ended."""
+        """A `Gate`. Raises session_not_found, not_party, wrong_state, session_paused,
+        session_ended.
+        """
         ...
 
     async def message_stored(self, gate: Any) -> None:
-        """Called once per stored message, after commit, in the order of the conversation."""
+        """Called once per stored message, after commit, in the order of the conversation; again
+        for one whose commit, or whose count, failed. Raises store_unavailable.
+        """
         ...
 
     async def publish(

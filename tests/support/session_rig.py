@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from engine.chat.service import ChatService
 from engine.clock import NS_PER_S
 from engine.errors import Unavailable
 from engine.ids import new_id
@@ -188,6 +189,8 @@ class SessionRig:
             recordings=self.recordings,
         )
         self.service.connect(self.out, self.presence)
+        self.chat = ChatService(self.store, self.clock, self.service)
+        self.chat.connect(self.out)
 
     async def __aenter__(self) -> SessionRig:
         await self.service.start()
@@ -442,9 +445,10 @@ class Call:
         return self
 
     async def say(self, role: Role = Role.CUSTOMER) -> None:
-        """A chat message, stored at once."""
+        """A chat message."""
         user = self.customer if role is Role.CUSTOMER else self.expert
-        await self.rig.service.message_stored(self.rig.service.chat_gate(user, self.id))
+        said = wire.MessageSend(session_id=self.id, client_msg_id=new_id("msg"), body="A word.")
+        await self.rig.chat.send(user, said)
         await self.rig.settle()
 
     async def hangup(self, role: Role = Role.CUSTOMER) -> wire.SessionSummary:

@@ -133,6 +133,23 @@ test("a chat message written while offline is sent once, under one id", TIMEOUT,
   }),
 );
 
+test("a chat message waits for the clock of a text session to run on", TIMEOUT, () =>
+  withEngine(async (engine, client) => {
+    engine.joinWith(0);
+    engine.answers["message.send"] = () => ({ ok: false, code: "session_paused", message: "wait" });
+    const still = snapshot().meter;
+    const session = client.session("ses_1");
+    await session.join();
+    const sending = session.sendMessage("hello");
+    await until(() => engine.sent("message.send").length === 1);
+    engine.push("meter.paused", { session_id: "ses_1", seq: 1, meter: { ...still, state: "paused" } });
+    engine.answers["message.send"] = () => ({ ok: true, message: message(1, "cus"), duplicate: false });
+    engine.push("meter.resumed", { session_id: "ses_1", seq: 2, meter: { ...still, state: "running" } });
+    assert.equal((await sending).seq, 1);
+    assert.equal(engine.sent("message.send").length, 2);
+  }),
+);
+
 test("a refused chat message rejects", TIMEOUT, () =>
   withEngine(async (engine, client) => {
     engine.joinWith(0);

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from engine.chat.service import ChatService
-from engine.errors import Conflict
+from engine.clock import NS_PER_S
+from engine.errors import Conflict, Unavailable
 from engine.media.interface import Role
 from engine.signaling.messages import Message, MessageSend
 from engine.store import tables as t
@@ -16,54 +16,98 @@ from tests.support.meter_rig import tariff
 from tests.support.session_rig import Call, SessionRig, call, turns
 
 
-async def _paid_minute(rig: SessionRig) -> tuple[Call, ChatService]:
+async def _paid_minute(rig: SessionRig) -> Call:
     """A text session whose clock runs and whose money lasts for 60 s."""
     one = await call(rig, tariff(60, grace_seconds=0, prepaid_seconds=60), mode="text")
     await one.talk()
     for _ in range(2):
         await one.say()
-    chat = ChatService(rig.store, rig.clock, rig.service)
-    chat.connect(rig.out)
-    return one, chat
+    return one
 
 
-def _sending(one: Call, chat: ChatService, name: str) -> asyncio.Task[tuple[Message, bool]]:
+async def _send(one: Call, name: str, user: str = "") -> tuple[Message, bool]:
     said = MessageSend(session_id=one.id, client_msg_id=name, body=name)
-    return asyncio.create_task(chat.send(one.expert, said))
+    sent = await one.rig.chat.send(user or one.expert, said)
+    await one.rig.settle()
+    return sent
 
 
 async def _stored(rig: SessionRig) -> list[str]:
+    """What was stored after the two messages that start the clock."""
+    query = sa.select(t.messages.c.body).order_by(t.messages.c.seq).offset(2)
     async with rig.store.reading() as tx:
-        return list((await tx.execute(sa.select(t.messages.c.body))).scalars())
+        return list((await tx.execute(query)).scalars())
+
+
+def _heard(rig: SessionRig, user: str) -> list[str]:
+    return [told["message"]["body"] for told in rig.out.of(user, "message.created")][2:]
 
 
 @pytest.mark.parametrize("waited_s", [10, 61])
 async def test_a_message_that_waits_for_the_store_beyond_the_cutoff_is_refused(
     rig: SessionRig, waited_s: int
 ) -> None:
-    one, chat = await _paid_minute(rig)
+    one = await _paid_minute(rig)
     rig.store.slow.clear()
-    sending = _sending(one, chat, "late")
+    sending = asyncio.create_task(_send(one, "late"))
     await turns()
     # Time alone passes: whatever else waits for the store is not looked at.
-    rig.clock._now_ns += waited_s * 1_000_000_000
+    rig.clock._now_ns += waited_s * NS_PER_S
     rig.store.slow.set()
     if waited_s == 10:
-        message, _ = await sending
-        assert await _stored(rig) == [message.body] == ["late"]
-        assert len(rig.out.of(one.customer, "message.created")) == 1
+        await sending
+        assert await _stored(rig) == _heard(rig, one.customer) == ["late"]
         return
     with pytest.raises(Conflict) as refusal:
         await sending
     assert refusal.value.code == "session_ended"
-    assert await _stored(rig) == []
-    assert rig.out.of(one.customer, "message.created") == []
+    assert await _stored(rig) == _heard(rig, one.customer) == []
     await rig.run(0)
     assert (await rig.row(one.id)).end_reason == "insufficient_funds"
 
 
 async def test_a_message_sent_before_is_still_answered_after_the_cutoff(rig: SessionRig) -> None:
-    one, chat = await _paid_minute(rig)
-    message, _ = await _sending(one, chat, "early")
+    one = await _paid_minute(rig)
+    message, _ = await _send(one, "early")
     await one.hangup(Role.CUSTOMER)
-    assert await _sending(one, chat, "early") == (message, True)
+    assert await _send(one, "early") == (message, True)
+
+
+async def test_nobody_writes_while_the_clock_stands_still(rig: SessionRig) -> None:
+    """Who has left with the device that was counted has other sockets that hear everything."""
+    one = await _paid_minute(rig)
+    await rig.service.device_gone(one.customer, one.customer_device)
+    await rig.settle()
+    for user in (one.customer, one.expert):
+        with pytest.raises(Conflict) as refusal:
+            await _send(one, f"while away, {user}", user)
+        assert refusal.value.code == "session_paused"
+    await rig.service.join(one.customer, one.customer_device, one.id, 0)
+    await rig.settle()
+    await _send(one, "back")
+    assert await _stored(rig) == ["back"]
+
+
+async def test_a_message_whose_commit_was_lost_is_told_and_starts_the_clock_when_repeated(
+    rig: SessionRig,
+) -> None:
+    one = await (await call(rig, tariff(60, grace_seconds=0), mode="text", wallet=90_000)).talk()
+    await one.say()
+    rig.store.fail_after = rig.store.begun
+    with pytest.raises(Unavailable):
+        await _send(one, "second", one.customer)
+    await rig.run(5)
+    for _ in range(3):
+        assert (await _send(one, "second", one.customer))[1]
+    assert len(rig.out.of(one.expert, "message.created")) == 2
+    await rig.run(30)
+    assert (await one.hangup()).total_minor == 6_000
+    assert (await rig.row(one.id)).served_ns == 30 * NS_PER_S
+
+
+async def test_a_message_that_is_repeated_is_one_message_to_the_clock(rig: SessionRig) -> None:
+    one = await (await call(rig, tariff(60, grace_seconds=0), mode="text", wallet=90_000)).talk()
+    for _ in range(3):
+        await _send(one, "first", one.customer)
+    await rig.run(10)
+    assert (await one.hangup()).total_minor == 0

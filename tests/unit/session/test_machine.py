@@ -203,8 +203,8 @@ def test_Ty_a_text_session_without_messages_is_idle() -> None:
 
 def test_text_time_stands_still_while_someone_is_away() -> None:
     made = at(State.IN_PROGRESS, "text")
-    for _ in range(2):
-        made.handle(i.MessageStored(Role.CUSTOMER, NOW + 10), NOW + 10)
+    for count in (1, 2):
+        made.handle(i.MessageStored(Role.CUSTOMER, NOW + 10, count), NOW + 10)
     made.handle(i.Connected(Role.CUSTOMER, up=False), NOW + 10 * NS_PER_S)
     made.handle(i.Connected(Role.CUSTOMER, up=True), NOW + 30 * NS_PER_S)
     made.handle(i.Hangup(Role.EXPERT), NOW + 50 * NS_PER_S + 10)
@@ -220,11 +220,11 @@ def test_a_message_that_was_stored_late_starts_no_clock_for_who_was_away(
 ) -> None:
     """The store took from then to the sixth second; the expert was away from 2 to 4."""
     made = at(State.IN_PROGRESS, "text")
-    made.handle(i.MessageStored(Role.CUSTOMER, NOW), NOW)
+    made.handle(i.MessageStored(Role.CUSTOMER, NOW, 1), NOW)
     made.handle(i.Connected(Role.EXPERT, up=False), NOW + 2 * NS_PER_S)
     made.handle(i.Connected(Role.EXPERT, up=True), NOW + 4 * NS_PER_S)
     stamp_ns = NOW + round(stamp_s * NS_PER_S)
-    made.handle(i.MessageStored(Role.CUSTOMER, stamp_ns), NOW + 6 * NS_PER_S)
+    made.handle(i.MessageStored(Role.CUSTOMER, stamp_ns, 2), NOW + 6 * NS_PER_S)
     made.handle(i.Hangup(Role.CUSTOMER), NOW + 10 * NS_PER_S)
     assert made.ended is not None
     assert made.ended.settlement.elapsed_ns == round(served_s * NS_PER_S)
@@ -269,7 +269,7 @@ events = st.one_of(
     st.builds(i.FirstFrame, st.just(0)),
     st.builds(i.Delivered, st.just(0)),
     st.just(i.AcksWithheld()),
-    st.builds(i.MessageStored, st.sampled_from(Role), st.just(0)),
+    st.builds(i.MessageStored, st.sampled_from(Role), st.just(0), st.integers(0, 3)),
     st.builds(i.Connected, st.sampled_from(Role), st.booleans()),
     st.builds(i.SetTracks, st.sampled_from(Role), st.booleans(), st.booleans()),
     st.builds(i.SetDirection, st.booleans()),
@@ -285,7 +285,7 @@ def stamped(event: i.Input, now: int) -> i.Input:
         case i.Delivered():
             return i.Delivered(now)
         case i.MessageStored(role=role):
-            return i.MessageStored(role, now)
+            return i.MessageStored(role, now, event.from_customer)
     return event
 
 

@@ -14,8 +14,11 @@ interface Pending extends Draft {
 
 type Deliver = (draft: Draft) => Promise<{ message: Message }>;
 
-/** Refusals that say nothing about the message itself: it stays and is sent again after the next join. */
-const TRANSPORT_CODES = new Set(["offline", "timeout"]);
+/**
+ * Refusals that say nothing about the message itself: it stays and is sent again after the next join,
+ * and when the clock of a text session runs on.
+ */
+const WAITING_CODES = new Set(["offline", "timeout", "session_paused"]);
 
 /**
  * Chat messages on their way. Each carries an id of its own, so that sending it again after a lost
@@ -54,8 +57,8 @@ export class Outbox {
       this.#settle(pending, () => pending.resolve(message));
     } catch (error) {
       pending.inFlight = false;
-      const retries = error instanceof TalktimeError && TRANSPORT_CODES.has(error.code);
-      if (!retries) this.#settle(pending, () => pending.reject(error));
+      const waits = error instanceof TalktimeError && WAITING_CODES.has(error.code);
+      if (!waits) this.#settle(pending, () => pending.reject(error));
     }
   }
 

@@ -265,6 +265,7 @@ export class CallSession extends Emitter<SessionEvents> {
   #state(view: MeterView): void {
     this.#statement = { view, receivedAtMs: performance.now() };
     this.emit("meter", this.#statement);
+    if (view.state !== "paused") this.#outbox.flush();
   }
 
   /** For the table below, which may not reach a protected method. */
