@@ -337,6 +337,19 @@ async def test_captures_of_different_wallets_do_not_wait_for_each_other(
 
 
 @pytest.mark.postgres
+async def test_topups_of_different_wallets_do_not_wait_for_each_other(
+    postgres_store: Store,
+) -> None:
+    for user in ("ann", "bob"):
+        await _in(postgres_store, _topup(100, user=user, key=f"t:{user}"))
+    async with postgres_store.transaction() as tx:
+        await _topup(5, user="ann", key="t2:ann")(tx)
+        async with asyncio.timeout(4):  # less than the store's lock timeout
+            await _in(postgres_store, _topup(5, user="bob", key="t2:bob"))
+    await _assert_sound(postgres_store)
+
+
+@pytest.mark.postgres
 async def test_a_wallet_read_under_a_lock_stays_as_it_was_read(postgres_store: Store) -> None:
     await _in(postgres_store, _topup(100))
     async with postgres_store.transaction() as tx:

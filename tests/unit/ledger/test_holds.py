@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from engine.errors import BadInput, Conflict, NotFound
 from engine.metering.ledger import (
+    AccountKind,
     HoldResult,
     HoldState,
     HoldStatus,
@@ -15,6 +16,7 @@ from engine.metering.ledger import (
     WalletView,
 )
 from engine.metering.money import MAX_AMOUNT_MINOR
+from engine.store import tables as t
 from tests.unit.ledger.conftest import Till
 
 
@@ -192,3 +194,49 @@ async def test_the_store_itself_refuses_a_negative_wallet(till: Till, column: st
         async with till.store.transaction() as tx:
             await tx.execute(sa.text(f"UPDATE accounts SET {column} = -1 WHERE kind = 'wallet'"))
     assert await till.wallet() == WalletView(1000, 0)
+
+
+async def test_a_hold_takes_from_the_wallet_of_who_also_earns(till: Till) -> None:
+    await till.topup(500, user="bob")
+    earned = await till.hold("of bob", 500, user="bob")
+    await till.capture("to ann", [(earned.hold_id, 500)], expert="ann")
+    assert (await till.hold("nothing there", 1)).status is HoldStatus.REFUSED
+    await till.topup(100)
+    assert (await till.hold("h", 100)).status is HoldStatus.GRANTED
+    assert await till.wallet() == WalletView(100, 100)
+    async with till.store.reading() as tx:
+        assert await till.ledger.balance(tx, AccountKind.EARNINGS, "ann", "TRY") == 500
+        kinds = sa.select(t.accounts.c.kind, t.accounts.c.held_minor)
+        held = {row.kind: row.held_minor for row in await tx.execute(kinds) if row.held_minor}
+    assert held == {"wallet": 100}
+
+
+async def _resolved(till: Till) -> dict[str, bool]:
+    """Whether the row of each hold tells when nothing was left of it."""
+    async with till.store.reading() as tx:
+        rows = await tx.execute(sa.select(t.holds.c.key, t.holds.c.resolved_at_ms))
+        return {row.key: row.resolved_at_ms is not None for row in rows}
+
+
+async def test_a_hold_is_resolved_when_nothing_of_it_is_left(till: Till) -> None:
+    await till.topup(1_000)
+    hold = await till.hold("h", 300)
+    await till.hold("refused", 5_000)
+    assert await _resolved(till) == {"h": False, "refused": True}
+    await till.capture("c1", [(hold.hold_id, 100)])
+    assert await _resolved(till) == {"h": False, "refused": True}
+    await till.capture("c2", [(hold.hold_id, 200)])
+    assert await _resolved(till) == {"h": True, "refused": True}
+
+
+async def test_holds_are_told_from_the_oldest_on(till: Till) -> None:
+    await till.topup(1_000)
+    made = [(await till.hold(f"h{n}", 1)).hold_id for n in range(4)]
+    # The second was made first of all; two were made at the same instant.
+    instants = dict(zip(made, (20, 10, 30, 30), strict=True))
+    async with till.store.transaction() as tx:
+        for hold_id, at_ms in instants.items():
+            one = sa.update(t.holds).where(t.holds.c.id == hold_id)
+            await tx.execute(one.values(created_at_ms=at_ms))
+        told = [hold.id for hold in await till.ledger.holds_of_order(tx, "ord_1")]
+    assert told == [made[1], made[0], *sorted(made[2:])]

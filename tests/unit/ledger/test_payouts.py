@@ -154,3 +154,19 @@ async def _adjust_wallet(till: Till, amount: int, reason: str = "because") -> No
             amount_minor=amount,
             reason=reason,
         )
+
+
+async def test_a_payout_that_came_back_is_told_again_and_came_to_whom_it_was_of(till: Till) -> None:
+    await _earn(till, 1_000)
+    await till.topup(50, user="bob")
+    other = await till.hold("of bob", 50, user="bob")
+    await till.capture("to max", [(other.hold_id, 50)], expert="max")
+    await _payout(till, 600)
+    first, again = await _end(till, paid=False), await _end(till, paid=False)
+    assert (again.transfer_id, again.replayed) == (first.transfer_id, True)
+    with pytest.raises(Conflict) as refusal:
+        await _end(till, paid=False, key="another")
+    assert refusal.value.code == "payout_ended"
+    async with till.store.reading() as tx:
+        for expert, earned in (("eva", 1_000), ("max", 50)):
+            assert await till.ledger.balance(tx, AccountKind.EARNINGS, expert, "TRY") == earned

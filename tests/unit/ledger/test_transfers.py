@@ -14,6 +14,7 @@ from engine.metering.ledger import (
     WalletView,
 )
 from engine.metering.ledger.model import PLATFORM
+from engine.metering.money import MAX_AMOUNT_MINOR
 from tests.unit.ledger.conftest import Till
 
 
@@ -275,3 +276,25 @@ async def test_accounts_are_created_once(till: Till) -> None:
         fees = await till.ledger.account(tx, AccountKind.FEES, PLATFORM, "TRY")
     assert (made.balance_minor, made.held_minor, made.available_minor) == (0, 0, 0)
     assert fees.balance_minor is None
+
+
+async def test_no_fee_is_given_back_where_none_was_taken(till: Till) -> None:
+    await till.topup(1_000)
+    hold = await till.hold("h", 300)
+    paid = await till.capture("c", [(hold.hold_id, 300)])
+    with pytest.raises(Conflict) as refusal:
+        await till.reverse("r", paid.transfer_id, 100, fee=1)
+    assert refusal.value.extra == {"remaining_minor": 300, "remaining_fee_minor": 0}
+    assert await _balances(till) == _state(700, 0, 300, 0, -1_000)
+
+
+@pytest.mark.parametrize("amounts", [(300, -10), (MAX_AMOUNT_MINOR, 1), (MAX_AMOUNT_MINOR + 1, 0)])
+async def test_a_capture_of_an_impossible_amount_is_refused(
+    till: Till, amounts: tuple[int, int]
+) -> None:
+    await till.topup(1_000)
+    held = [(await till.hold(f"h{n}", 300)).hold_id for n in range(2)]
+    with pytest.raises(BadInput) as refusal:
+        await till.capture("c", list(zip(held, amounts, strict=True)))
+    assert refusal.value.code == "bad_amount"
+    assert await till.wallet() == WalletView(1_000, 600)
