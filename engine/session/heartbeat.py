@@ -57,6 +57,8 @@ class Heartbeat:
         self._on_lost = on_lost
         self.quarantined = 0
         """Sessions in the store that wait for staff, when last counted."""
+        self.leaving = False
+        """The node goes down: it checkpoints what it runs, and takes nothing over any more."""
         self._timer: TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
 
@@ -84,7 +86,8 @@ class Heartbeat:
         try:
             await self._checkpoint()
             await self._look_at_wallets()
-            await self._sweep()
+            if not self.leaving:
+                await self._sweep()
         except Unavailable:
             self._takeover.lose_sight()
             self._counters["checkpoints_missed"] += 1

@@ -142,7 +142,7 @@ class SessionService:
         """Refuse new calls and end the others, settled and told; wait at most `grace_s`, also for
         a store that is out of reach.
         """
-        self._draining = True
+        self._draining = self._heartbeat.leaving = True
         for rt in self._registry:
             self._conductor.post(rt, i.Shutdown())
         over = asyncio.Event()

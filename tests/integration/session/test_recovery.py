@@ -327,6 +327,19 @@ async def test_a_late_verdict_takes_no_session_from_the_node_that_runs_it(sqlite
         assert (await one.hangup()).total_minor == 90_000
 
 
+async def test_a_node_that_goes_down_takes_nothing_over(sqlite_url: str) -> None:
+    async with (
+        SessionRig(sqlite_url, node_id="node-1", checkpoint_every_s=2) as dead,
+        SessionRig(sqlite_url, node_id="node-2", checkpoint_every_s=2, beside=dead) as leaving,
+    ):
+        one = await (await call(dead, tariff(900))).talk()
+        await dead.run(5)
+        await leaving.service.drain(0)
+        await dead.service.stop()
+        await leaving.run(60)
+        assert (await leaving.row(one.id)).owner == "node-1"
+
+
 async def test_every_node_tells_of_what_waits_for_staff(rig: SessionRig) -> None:
     """The node that it was of may never come back."""
     one = await (await call(rig, tariff(900))).talk()
