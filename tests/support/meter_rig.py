@@ -44,22 +44,27 @@ class MeterRig:
         self.holds: dict[str, int] = {}
         self.captured = 0
         self.fees = 0
-        self.now_ms = 0
+        self.now_ms: float = 0
         self.log: list[tuple[int, s.MeterEffect]] = []
         self.ended: s.Exhausted | s.Silent | None = None
         prepaid = tariff.prepay_minor() if prepaid is None else prepaid
         if prepaid:
             self.holds["prepay"] = prepaid
-        self.meter = Meter(
-            tariff,
-            self.policy,
-            text=text,
-            ordinal=ordinal,
-            holds=tuple(Fund(key, left) for key, left in self.holds.items()),
-            wallet=s.Wallet(wallet),
-        )
+        self.text, self.ordinal = text, ordinal
+        self.meter = self._new_meter()
         self.answering = True
         """Whether the bank answers requests for a hold."""
+
+    def _new_meter(self, attempts_before: int = 0) -> Meter:
+        return Meter(
+            self.tariff,
+            self.policy,
+            text=self.text,
+            ordinal=self.ordinal,
+            holds=tuple(Fund(key, left) for key, left in self.holds.items()),
+            wallet=s.Wallet(self.available),
+            attempts_before=attempts_before,
+        )
 
     def start(self, *, connected: bool = True) -> None:
         self._take(self.meter.arm())
@@ -99,10 +104,13 @@ class MeterRig:
             self.wait(at_ms)
         instant = self.ns(self.now_ms) if self.ended is None else self.ended.at_ns
         self._take(self.meter.finish(instant, fault=fault))
-        for key in [key for key in self.holds if key != "prepay"]:
-            self.available += self.holds.pop(key)
+        self._let_go()
         assert self.meter.settlement is not None
         return self.meter.settlement
+
+    def _let_go(self) -> None:
+        for key in [key for key in self.holds if key != "prepay"]:
+            self.available += self.holds.pop(key)
 
     def topup(self, amount: int) -> None:
         self.available += amount
@@ -115,18 +123,24 @@ class MeterRig:
                 case s.PlaceHold():
                     if self.answering:
                         self._answer(effect)
-                case s.Capture(parts=parts, amount_minor=amount, fee_minor=fee):
-                    assert sum(part.amount_minor for part in parts) == amount
-                    for part in parts:
-                        self.holds[part.hold_id] -= part.amount_minor
-                        assert self.holds[part.hold_id] >= 0
-                    self.captured += amount
-                    self.fees += fee
-                case s.GiveBack(amount_minor=amount, fee_minor=fee):
-                    self.captured -= amount
-                    self.fees -= fee
+                case s.Capture():
+                    self._pay(effect)
+                case s.GiveBack():
+                    self._give_back(effect)
                 case s.Exhausted() | s.Silent():
                     self.ended = effect
+
+    def _pay(self, capture: s.Capture) -> None:
+        assert sum(part.amount_minor for part in capture.parts) == capture.amount_minor
+        for part in capture.parts:
+            self.holds[part.hold_id] -= part.amount_minor
+            assert self.holds[part.hold_id] >= 0
+        self.captured += capture.amount_minor
+        self.fees += capture.fee_minor
+
+    def _give_back(self, back: s.GiveBack) -> None:
+        self.captured -= back.amount_minor
+        self.fees -= back.fee_minor
 
     def _answer(self, ask: s.PlaceHold) -> None:
         want = next_slice(

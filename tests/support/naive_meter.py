@@ -13,7 +13,7 @@ WINDOW = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    served: int
+    served: Fraction | int
     blocks: int
     total: int
     fee: int
@@ -28,6 +28,12 @@ class NaiveMeter:
     grace_s: int
     funds: int
     topups: dict[int, int]
+    before: Fraction | int = 0
+    """Tenths that a run which died had proven."""
+    standing: bool = False
+    """As after such a run: the clock waits for the first sign of life."""
+    fault: bool = False
+    """Whether the engine will be why it ends."""
 
     def due(self, blocks: int) -> int:
         return int(Fraction(self.price, self.per_s) * self.block_s * blocks)
@@ -38,27 +44,29 @@ class NaiveMeter:
             blocks += 1
         return blocks
 
-    def settle(self, served: int) -> Outcome:
+    def settle(self, served: Fraction | int) -> Outcome:
         if self.grace_s > 0 and served <= self.grace_s * 10:
             return Outcome(served, 0, 0, 0)
         blocks = 0
         while blocks * self.block_s * 10 < served:
             blocks += 1
         total = self.due(blocks)
+        if self.fault:
+            total = int(Fraction(self.price, self.per_s) * served / 10)
         return Outcome(served, blocks, total, int(Fraction(total * self.bps, 10_000)))
 
     def media(self, acks: set[int], end: int) -> Outcome:
         """Frames acknowledged at these instants, a hangup at `end`."""
-        base = last = 0
+        base, last, standing = self.before, 0, self.standing
         money = self.funds
         paid = self.blocks_for(money) * self.block_s * 10
         for now in range(end + 1):
             if now - last > WINDOW:
                 return self.settle(base)
             if now in acks:
-                base += now - last if now - last < PAUSE else 0
-                last = now
-            served = base + (now - last if now - last < PAUSE else 0)
+                base += now - last if now - last < PAUSE and not standing else 0
+                last, standing = now, False
+            served = base + (now - last if now - last < PAUSE and not standing else 0)
             if served >= paid:
                 return self.settle(paid)
             if now in self.topups:
@@ -67,9 +75,10 @@ class NaiveMeter:
         return self.settle(served)
 
     def text(self, toggles: set[int], end: int) -> Outcome:
-        """Both connected at first; each toggle takes the connection away or brings it back."""
-        served = 0
-        up = True
+        """Both connected at first, unless it stands; each toggle takes the connection away or
+        brings it back.
+        """
+        served, up = self.before, not self.standing
         money = self.funds
         paid = self.blocks_for(money) * self.block_s * 10
         for now in range(end + 1):

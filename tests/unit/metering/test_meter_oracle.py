@@ -68,7 +68,7 @@ def test_it_agrees_with_a_naive_replay(
 ) -> None:
     rig, naive = case
     marks = {at for at in instants(gaps) if at <= end}
-    text = rig.meter._text
+    text = rig.text
     expected = naive.text(marks, end) if text else naive.media(marks, end)
     money = rig.available + sum(rig.holds.values())
     topped = _play(rig, naive, marks, end, text=text)
