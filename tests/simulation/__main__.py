@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 
 import click
 
@@ -24,17 +26,32 @@ def main(seeds: int, first: int, seed: int | None, hours: float, go_on: bool) ->
     began = time.perf_counter()
     results: list[Result] = []
     for number in [seed] if seed is not None else range(first, first + seeds):
-        result = run_seed(number, hours=hours)
+        with _named(number, hours):
+            result = run_seed(number, hours=hours)
         results.append(result)
         click.echo(_line(result, results, time.perf_counter() - began))
         if result.broken is not None:
             click.echo("\n".join(["", *result.story, "", f"seed {number}: {result.broken}"]))
-            click.echo(f"again: python -m tests.simulation --seed {number} --hours {hours}\n")
+            click.echo(_again(number, hours))
             if not go_on:
                 break
     broken = [one.seed for one in results if one.broken is not None]
     click.echo(f"{len(results)} seeds, broken: {broken or 'none'}")
     sys.exit(1 if broken else 0)
+
+
+@contextlib.contextmanager
+def _named(seed: int, hours: float) -> Iterator[None]:
+    """Whatever ends the program, it does not end without the seed."""
+    try:
+        yield
+    except BaseException as error:
+        click.echo(f"\nseed {seed}: {type(error).__name__}: {error}\n{_again(seed, hours)}")
+        raise
+
+
+def _again(seed: int, hours: float) -> str:
+    return f"again: python -m tests.simulation --seed {seed} --hours {hours}\n"
 
 
 def _line(result: Result, results: list[Result], real_s: float) -> str:

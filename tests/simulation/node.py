@@ -52,6 +52,18 @@ class OrderedSet(MutableSet[Any]):
         self._members.pop(value, None)
 
 
+class NodeTasks(OrderedSet):
+    """The engine's own tasks of a process, for which nobody waits."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self._node = node
+
+    def add(self, value: asyncio.Task[Any]) -> None:
+        super().add(value)
+        self._node.world.look_after(self._node.name, value)
+
+
 class NodeClock:
     """A process's own monotonic clock, a wall clock that may step, and timers that may be late."""
 
@@ -135,7 +147,7 @@ class Node:
             ),
         )
         self.service._registry._of_user = defaultdict(OrderedSet)  # type: ignore[arg-type]
-        self.service._conductor.tasks = OrderedSet()  # type: ignore[assignment]
+        self.service._conductor.tasks = NodeTasks(self)  # type: ignore[assignment]
         self.chat = ChatService(self.store, self.clock, self.service)
         wire = Wire(self)
         self.service.connect(wire, wire)
@@ -200,6 +212,6 @@ class Node:
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task of this process; it is never cancelled."""
-        task = self.world.loop.create_task(work)
+        task = self.world.task(self.name, work)
         self.tasks = [one for one in self.tasks if not one.done()] + [task]
         return task

@@ -195,7 +195,7 @@ class Couple:
             doing.append(self._lose_sockets(talk, run))
         if self.world.plan.has("staff") and self.dice.random() < 0.15:
             doing.append(self._staff(talk, run))
-        tasks = [self.loop.create_task(one) for one in doing]
+        tasks = [self.world.task("people", one) for one in doing]
         await self._leave(talk, run)
         for task in tasks:
             task.cancel()

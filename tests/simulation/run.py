@@ -32,7 +32,8 @@ from tests.simulation.trace import Broken
 from tests.simulation.world import World
 
 DEFECTS = {"session.fault", "session.quarantined", "session.heartbeat_failed"}
-DEFECTS |= {"session.surroundings_failed", "session.offer_failed"}
+DEFECTS |= {"session.surroundings_failed", "session.offer_failed", "session.telling_failed"}
+DEFECTS |= {"transition_not_told", "wallet_change_not_announced"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ Scenes = Callable[[World, Auditor], Awaitable[None]]
 
 
 def run_seed(seed: int, *, hours: float = 0.25) -> Result:
-    """Never raises for a broken invariant: `Result.broken` tells."""
+    """Never raises, whatever goes wrong within the simulated world: `Result.broken` tells."""
     return run_plan(plan(seed), SimLoop(), lambda world, auditor: _scenes(world, auditor, hours))
 
 
@@ -67,6 +68,7 @@ def run_plan(plan: Plan, loop: SimLoop, scenes: Scenes) -> Result:
         shutil.copyfile(_template(), path)
         asyncio.set_event_loop(loop)
         world = World(loop, path, plan)
+        loop.set_exception_handler(lambda _, context: _unhandled(world, context))
         auditor = Auditor(world)
         ids = SimpleNamespace(randbits=world.randbits)
         now = SimpleNamespace(time_ns=lambda: loop.now_ns)
@@ -77,6 +79,8 @@ def run_plan(plan: Plan, loop: SimLoop, scenes: Scenes) -> Result:
                 _listening(world),
             ):
                 loop.run_until_complete(_live(world, scenes(world, auditor)))
+        except Exception as error:  # the loop itself: everybody waits for ever
+            world.failed("loop", error)
         finally:
             world.watch.close()
             asyncio.set_event_loop(None)
@@ -110,10 +114,16 @@ async def _live(world: World, scenes: Awaitable[None]) -> None:
     world.watch.open()
     try:
         await scenes
-    except Broken as broken:
-        world.fail(broken)
+    except Exception as error:
+        world.failed("scenes", error)
     finally:
         await world.exorcise()
+
+
+def _unhandled(world: World, context: dict[str, Any]) -> None:
+    """A callback or a task failed, and nobody was there to hear of it."""
+    if "exception" in context:
+        world.failed("loop", context["exception"])
 
 
 async def _scenes(world: World, auditor: Auditor, hours: float) -> None:
@@ -128,25 +138,20 @@ async def _scenes(world: World, auditor: Auditor, hours: float) -> None:
         Couple(world, number, customers[number % len(customers)], experts)
         for number in range(world.plan.couples)
     ]
-    living = [loop.create_task(one.live()) for one in couples]
-    living += [loop.create_task(_bank(world, customer)) for customer in customers]
-    misery = loop.create_task(chaos.live())
+    for one in couples:
+        world.task("people", one.live())
+    for customer in customers:
+        world.task("bank", _bank(world, customer))
+    misery = world.task("chaos", chaos.live())
     end_ns = loop.now_ns + round(hours * 3_600 * NS_PER_S)
     while loop.now_ns < end_ns and world.broken is None:
         await loop.sleep(5)
-        _check([*living, misery])
     if world.broken is not None:
         return
     world.closing = True
     await misery
     await world.heal()
     await last_look(world, auditor)
-
-
-def _check(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        if task.done():
-            task.result()
 
 
 async def last_look(world: World, auditor: Auditor) -> None:

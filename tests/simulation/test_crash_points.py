@@ -152,7 +152,7 @@ def _metered(world: World) -> list[Talk]:
 
 
 def _restart(world: World) -> None:
-    world._errands.append(world.loop.create_task(world.launch("node-0")))
+    world.errand(world.launch("node-0"))
 
 
 def _check(scene: Scene) -> None:

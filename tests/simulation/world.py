@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
+from collections.abc import Coroutine
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,7 +75,7 @@ class World:
         self.watch = Watch(self)
         self._ids = self.dice("ids")
         self._bank = self.dice("bank")
-        self._errands: list[asyncio.Task[None]] = []
+        self._errands: list[asyncio.Task[Any]] = []
 
     # Chance ---------------------------------------------------------------------------------------
 
@@ -100,6 +102,20 @@ class World:
             link.commit_fails = 0.06 if self.plan.has("commit_unknown") else 0.0
         self.links.append(link)
         return link
+
+    def task(self, who: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task whose failure nobody can overlook, whoever waits for it or does not."""
+        task = self.loop.create_task(work)
+        self.look_after(who, task)
+        return task
+
+    def look_after(self, who: str, task: asyncio.Task[Any]) -> None:
+        def over(done: asyncio.Task[Any]) -> None:
+            error = None if done.cancelled() else done.exception()
+            if error is not None:
+                self.failed(who, error)
+
+        task.add_done_callback(over)
 
     async def launch(self, name: str) -> None:
         """Start a process under this name, again and again until the store lets it."""
@@ -176,6 +192,10 @@ class World:
         for node in self.serving():
             node.when_awake(lambda node=node: node.spawn(_announce(node, user_id)))  # type: ignore[misc]
 
+    def errand(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Something that is done beside everything else."""
+        self._errands.append(self.task("errand", work))
+
     def warn(self, user_id: str, left_s: float) -> None:
         """A customer hears that money runs out: most do something about it at the last moment,
         some a little late.
@@ -185,7 +205,7 @@ class World:
             after_ns = round((left_s - 15 + self._bank.random() * 17) * NS_PER_S)
             self.loop.at(
                 self.loop.now_ns + after_ns,
-                lambda: self._errands.append(self.loop.create_task(self.topup(user_id, amount))),
+                lambda: self.errand(self.topup(user_id, amount)),
             )
 
     async def order(self, customer: str, expert: str, dice: random.Random) -> Order:
@@ -264,6 +284,17 @@ class World:
         if self.broken is None and not self.over:
             self.broken = broken
             self.trace("BROKEN", str(broken))
+
+    def failed(self, who: str, error: BaseException) -> None:
+        """Something raised what it may not raise: broken in any case, as an invariant or as a
+        defect, of the engine or of the simulation.
+        """
+        if isinstance(error, Broken):
+            self.fail(error)
+        elif self.broken is None and not self.over:
+            for line in traceback.format_exception(error):
+                self.trace(who, line.rstrip())
+            self.fail(Broken("defect", f"{who}: {type(error).__name__}: {error}"))
 
     async def heal(self) -> None:
         """From here on nothing goes wrong any more."""
