@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.util import LRUCache
 
 from engine.clock import NS_PER_MS, NS_PER_S, Clock
 from engine.store import database
@@ -216,13 +219,37 @@ class _Inline:
         future.set_result(function())
 
 
+_COMPILED: LRUCache[Any, Any] = LRUCache(1_000)
+
+
+class _AnyDialect(SQLiteDialect_aiosqlite):
+    """Every process of the simulation, of every seed, speaks the same one."""
+
+    supports_statement_cache = True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _AnyDialect)
+
+    def __hash__(self) -> int:
+        return 1
+
+
+def _share_compiled(engine: sa.Engine) -> None:
+    """To compile the same statements in each process anew is most of what a short scene costs."""
+    assert type(engine.dialect) is SQLiteDialect_aiosqlite
+    engine.dialect.__class__ = _AnyDialect
+    engine._compiled_cache = _COMPILED
+
+
 class SimStore(Store):
     """The real store with its real pools, through a `Link`."""
 
     def __init__(self, path: Path, clock: Clock, link: Link) -> None:
         def engine(url: Any, **options: Any) -> Any:
             options.pop("connect_args")
-            return create_async_engine(url, async_creator=link.connect, **options)
+            made = create_async_engine(url, async_creator=link.connect, **options)
+            _share_compiled(made.sync_engine)
+            return made
 
         with mock.patch.object(database, "create_async_engine", engine):
             super().__init__(f"sqlite:///{path}", clock)
