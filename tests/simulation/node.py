@@ -144,6 +144,7 @@ class Node:
                 invites_per_s=100.0,
                 checkpoint_every_s=world.plan.checkpoint_every_s,
                 stale_after_s=world.plan.stale_after_s,
+                resume_within_s=world.plan.resume_within_s,
             ),
         )
         self.service._registry._of_user = defaultdict(OrderedSet)  # type: ignore[arg-type]

@@ -40,6 +40,8 @@ class Plan:
     faults: frozenset[str]
     checkpoint_every_s: float
     stale_after_s: float
+    resume_within_s: float
+    """A session of a dead process that gave no sign of life for longer is settled at once."""
     customers: int
     experts: int
     couples: int
@@ -79,12 +81,14 @@ def plan(seed: int) -> Plan:
     mixed = [fault for fault in FAULTS if dice.random() < share]
     themed = seed % 8 < len(_DAYS)
     nodes = dice.choice([1, 2, 2, 3])
+    resume_within_s = random.Random(f"resume {seed}").choice([600, 600, 3, 0.5])
     return Plan(
         seed=seed,
         nodes=1 if seed % 8 in {0, 1, 5} else nodes,
         faults=frozenset(_DAYS[seed % 8] if themed else mixed),
         checkpoint_every_s=dice.choice([1, 2, 2, 3]),
         stale_after_s=10,
+        resume_within_s=resume_within_s,
         customers=2,
         experts=4,
         couples=dice.choice([4, 6]),
