@@ -24,6 +24,7 @@ from engine.session import checkpoint, journal
 from engine.session.abandoned import Abandoned
 from engine.session.conductor import Conductor
 from engine.session.journal import Journal, LostOwnership
+from engine.session.recovery import Recovery
 from engine.session.runtime import Runtime
 from engine.store import tables as t
 from tests.simulation.people import Stream
@@ -264,6 +265,30 @@ def a_takeover_that_forgets_what_was_captured(patch: pytest.MonkeyPatch) -> None
         take_up(self, type(served)(served.served_ns, 0, 0), at_ns)
 
     patch.setattr(Meter, "take_up", forget)
+
+
+@planted((14, 27), "price")
+def a_recovery_that_charges_nothing(patch: pytest.MonkeyPatch) -> None:
+    async def take_nothing(*_: Any, **__: Any) -> None:
+        pass
+
+    patch.setattr(Recovery, "_capture", take_nothing)
+
+
+@planted((11, 14), "price")
+def a_recovery_that_gives_nothing_back(patch: pytest.MonkeyPatch) -> None:
+    async def keep_it(*_: Any, **__: Any) -> None:
+        pass
+
+    patch.setattr(Recovery, "_give_back", keep_it)
+
+
+@planted((10, 11), "price")
+def a_give_back_that_is_not_posted(patch: pytest.MonkeyPatch) -> None:
+    async def forget(*_: Any, **__: Any) -> None:
+        pass
+
+    patch.setattr(journal, "give_back", forget)
 
 
 # The proof ----------------------------------------------------------------------------------------
