@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.simulation.loop import SimLoop
 from tests.simulation.trace import Trace
 
 BUSY, LOCKED, IOERR = 5, 6, 10
+_NEW_MESSAGE = re.compile(r"INSERT INTO messages .*? VALUES \('(\w+)'", re.DOTALL)
 BUSY_TIMEOUT_NS = 5 * NS_PER_S
 
 
@@ -63,6 +65,10 @@ class Link:
         """When the transaction that writes now (or wrote last) began."""
         self.unheard: set[int] = set()
         """When those began that were committed without anybody being told."""
+        self.inserted: dict[str, int] = {}
+        """When chat messages were written, by their ids: for their sender the last instant at
+        which the engine can have asked whether they may be; a commit may take its time.
+        """
         self.troubled_ns = 0
         """When something last went wrong, was slow, or will have been."""
 
@@ -108,6 +114,9 @@ class Link:
         if connection.statement.startswith("BEGIN IMMEDIATE"):
             connection.writes = True
             self.begun_ns = self._loop.now_ns
+        message = _NEW_MESSAGE.match(connection.statement)
+        if message is not None:
+            self.inserted[message[1]] = self._loop.now_ns
         ended = connection.raw is not None and not connection.raw.in_transaction
         if not connection.writes or not ended:
             return

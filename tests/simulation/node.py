@@ -100,6 +100,9 @@ class Wire:
         if self._node.alive:
             self._node.world.trace(self._node.name, f"-> {user_id[-6:]} {event}")
             left_s = payload.get("seconds_left")
+            if event == "message.created":
+                message: Any = payload["message"]
+                self._node.world.watch.told(message["id"])
             if event == "meter.low_balance" and isinstance(left_s, float):
                 self._node.world.warn(user_id, left_s)
 

@@ -311,23 +311,29 @@ class Couple:
 
     async def _talk_text(self, talk: Talk, run: Run) -> None:
         while not self._gone(talk, run):
-            await self.loop.sleep(self.dice.expovariate(1 / 12))
+            await self._think(talk)
             role = self.dice.choice(list(Role))
             say = functools.partial(self._say, talk, run, role, f"m{len(talk.messages)}")
             await self._try(run.node, f"say {talk.id[-6:]}", say)
+
+    async def _think(self, talk: Talk) -> None:
+        """Before the next message; many write one when the money has just run out."""
+        left_ns = self.world.watch.left_ns(talk)
+        if left_ns is None or left_ns > 30 * NS_PER_S or self.dice.random() < 0.3:
+            await self.loop.sleep(self.dice.expovariate(1 / 12))
+            return
+        slip_ms = self.dice.choice([-100, -10, 90, 120, 200, 500, 1_500])
+        await self.loop.sleep_ns(max(0, left_ns) + slip_ms * NS_PER_MS)
 
     async def _say(self, talk: Talk, run: Run, role: Role, client_id: str) -> None:
         user = talk.order.customer if role is Role.CUSTOMER else talk.order.expert
         message = Message(self.loop.now_ns, role, client_id, run)
         talk.messages.append(message)
-        funded_ns = self.world.watch.funded_ns(talk)
         send = MessageSend(
             session_id=talk.id, client_msg_id=f"{talk.id[-8:]}{client_id}", body="Hello"
         )
         _, before = await run.node.chat.send(user, send)
         message.stored = not before
-        if message.stored:
-            self.world.watch.said(talk, message, funded_ns)
 
     # Media ----------------------------------------------------------------------------------------
 

@@ -45,6 +45,8 @@ class Plan:
     customers: int
     experts: int
     couples: int
+    modes: tuple[str, ...]
+    """What is ordered."""
     poor: bool
     """Customers who live from hand to mouth, and pay as they go."""
     every_s: float
@@ -74,7 +76,8 @@ _DAYS = (
 
 def plan(seed: int) -> Plan:
     """Of every eight seeds one is a calm day, five have their theme, and the others get each fault
-    with a chance of their own.
+    with a chance of their own. Every other day of a slow store is one of chats only: few messages
+    meet the instant at which the money is used up.
     """
     dice = random.Random(f"plan {seed}")
     share = dice.choice([0.15, 0.4, 0.7])
@@ -92,6 +95,7 @@ def plan(seed: int) -> Plan:
         customers=2,
         experts=4,
         couples=dice.choice([4, 6]),
+        modes=("text",) if seed % 16 == 9 else ("video", "audio", "text"),
         poor=seed % 8 < 2,
         every_s=12 if themed else 40,
     )

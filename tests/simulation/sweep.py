@@ -36,6 +36,7 @@ PLAN = Plan(
     customers=1,
     experts=1,
     couples=1,
+    modes=("video",),
     poor=False,
     every_s=12,
 )

@@ -6,9 +6,11 @@ does, of the kind that people make; the engine as it is passes the same seeds (`
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 import sqlalchemy as sa
@@ -26,6 +28,7 @@ from engine.session.conductor import Conductor
 from engine.session.journal import Journal, LostOwnership
 from engine.session.recovery import Recovery
 from engine.session.runtime import Runtime
+from engine.session.service import SessionService
 from engine.store import tables as t
 from tests.simulation.people import Stream
 from tests.simulation.run import run_seed
@@ -191,6 +194,40 @@ def what_waits_to_be_handled_overtaken(patch: pytest.MonkeyPatch) -> None:
 @planted(range(1, 41, 8), "served_unpaid")
 def no_watchdog_in_the_media_worker(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FakeMediaWorker, "set_cutoff", lambda self, session_id, cutoff_at_ns: None)
+
+
+@planted((9, 249), "served_unpaid")  # of chats and a slow store
+def a_chat_that_ignores_the_cutoff(patch: pytest.MonkeyPatch) -> None:
+    gate = SessionService.chat_gate
+
+    def open_to_the_end(self: SessionService, user_id: str, session_id: str) -> Any:
+        rt = self._registry.find(session_id)
+        cutoff_ns = None if rt is None else rt.cutoff_ns
+        try:
+            if rt is not None:
+                rt.cutoff_ns = None
+            return gate(self, user_id, session_id)
+        finally:
+            if rt is not None:
+                rt.cutoff_ns = cutoff_ns
+
+    patch.setattr(SessionService, "chat_gate", open_to_the_end)
+
+
+@planted((249,), "served_unpaid")
+def a_chat_that_asks_before_it_waits_for_the_store(patch: pytest.MonkeyPatch) -> None:
+    gate = SessionService.chat_gate
+    asked: WeakSet[Any] = WeakSet()
+
+    def only_on_arrival(self: SessionService, user_id: str, session_id: str) -> Any:
+        request = asyncio.current_task()
+        if request in asked:
+            return None
+        leave = gate(self, user_id, session_id)
+        asked.add(request)
+        return leave
+
+    patch.setattr(SessionService, "chat_gate", only_on_arrival)
 
 
 # Crashes and owners -------------------------------------------------------------------------------

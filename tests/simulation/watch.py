@@ -12,7 +12,7 @@ from engine.clock import NS_PER_MS, NS_PER_S
 from tests.simulation import naive
 from tests.simulation.disk import Link
 from tests.simulation.trace import Broken
-from tests.simulation.truth import Message, Run, Talk
+from tests.simulation.truth import Run, Talk
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -31,7 +31,8 @@ class Watch:
     def __init__(self, world: World) -> None:
         self._world = world
         self._file: sqlite3.Connection | None = None
-        self._entry = self.transfer = 0
+        self._entry = self.transfer = self._message = 0
+        self._stored: dict[str, int] = {}
         self._rows: dict[str, tuple[Any, ...]] = {}
         self.ended: dict[str, tuple[int, bool]] = {}
         """When the end was committed, and whether by one that had not run the session."""
@@ -64,6 +65,7 @@ class Watch:
             self.commits += 1
             self._wallets()
             self._entries()
+            self._messages(link)
             self._sessions(link)
             self._transfers()
             if self.commits % 16 == 0:
@@ -245,16 +247,43 @@ class Watch:
         _, elapsed_ns, _ = run.service(False, start_ns, at_ns)
         self._paid(talk, elapsed_ns, self.funded_ns(talk), "media")
 
-    def said(self, talk: Talk, message: Message, funded_ns: int) -> None:
-        """Invariant 8 for chat: the message was let through at `message.at_ns`."""
+    def _messages(self, link: Link) -> None:
+        """Invariant 8 for chat: what is stored now was written while it was paid for."""
+        added = self.rows(
+            "SELECT rowid, id, session_id FROM messages WHERE rowid > ?", self._message
+        )
+        for number, message, session in added:
+            self._message = max(self._message, number)
+            self._stored[message] = self._world.loop.now_ns
+            talk = self._world.talks.get(session)
+            if talk is not None:
+                self._said(talk, link, link.inserted.pop(message))
+
+    def _said(self, talk: Talk, link: Link, at_ns: int) -> None:
+        if talk.run.node.link is not link or talk.run.lost_ns is not None:
+            return  # lost to another node, of which it hears with its next checkpoint
+        if talk.id in self.ended:
+            raise Broken("said_after_the_end", f"at {at_ns} in {talk.id}", talk.id)
         started = self.started(talk)
-        if started is None or message.run.lost_ns is not None or talk.run is not message.run:
+        if started is None:
             return
         run, start_ns = started
-        _, elapsed_ns, _ = talk.run.service(
-            True, start_ns if run is talk.run else None, message.at_ns
-        )
-        self._paid(talk, elapsed_ns, funded_ns, "a message")
+        _, elapsed_ns, _ = talk.run.service(True, start_ns if run is talk.run else None, at_ns)
+        self._paid(talk, elapsed_ns, self.funded_ns(talk), "a message")
+
+    def left_ns(self, talk: Talk) -> int | None:
+        """For how much longer a chat is paid; None before its clock has started in this run."""
+        started = self.started(talk)
+        if started is None or started[0] is not talk.run:
+            return None
+        _, elapsed_ns, _ = talk.run.service(True, started[1], self._world.loop.now_ns)
+        return self.funded_ns(talk) - elapsed_ns
+
+    def told(self, message: str) -> None:
+        """A message reached a party: it is stored, and has not waited for anything since."""
+        stored_ns = self._stored.get(message)
+        if stored_ns is None or self._world.loop.now_ns > stored_ns + LATE_NS:
+            self._world.fail(Broken("told_late", f"{message}, which was stored at {stored_ns}"))
 
     def _paid(self, talk: Talk, elapsed_ns: int, funded_ns: int, what: str) -> None:
         if elapsed_ns > funded_ns + LATE_NS:

@@ -226,7 +226,7 @@ class World:
             connect_timeout_s=20,
             text_idle_end_s=120,
         )
-        mode = dice.choice(["video", "audio", "text"])
+        mode = dice.choice(self.plan.modes)
         order = Order(new_id("ord"), customer, expert, mode, tariff, policy)
         await self.until_done(lambda tx: self._create(tx, order))
         if tariff.prepay_minor():
