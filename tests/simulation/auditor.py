@@ -260,9 +260,9 @@ class Auditor:
 
     def _starved(self, talk: Talk, elapsed_ns: int, end_ns: int) -> None:
         """Invariant 12: on a calm day nobody is cut off who could have paid for a block."""
-        plan = self.world.plan
-        if plan.nodes > 1 or plan.has_any(STORE_FAULTS | NODE_FAULTS):
+        if self.world.plan.has_any(STORE_FAULTS | NODE_FAULTS):
             return
+        asking_ns = self._asking_ns()
         tariff = talk.order.tariff
         blocks = naive.blocks(elapsed_ns, tariff.block_seconds)
         price = naive.due(tariff.price_minor, tariff.per_seconds, tariff.block_seconds, blocks + 1)
@@ -271,12 +271,20 @@ class Auditor:
         for at_ns, available in self.watch.available[talk.order.customer]:
             if at_ns > end_ns:
                 break
-            if at_ns >= end_ns - ASKING_NS:
+            if at_ns >= end_ns - asking_ns:
                 least = min(available, there, least if least is not None else there)
             there = available
         least = there if least is None else least
         if least >= missing:
             raise Broken("starved", f"{least} available, {missing} missing", talk.id)
+
+    def _asking_ns(self) -> int:
+        """Of money that another node took a node learns with its next heartbeat."""
+        plan = self.world.plan
+        if plan.nodes == 1:
+            return ASKING_NS
+        late_ns = max(TIMERS_LATE_MS) * NS_PER_MS if plan.has("late_timers") else 0
+        return ASKING_NS + round(plan.checkpoint_every_s * NS_PER_S) + late_ns
 
     def _idle(self, talk: Talk, end_ns: int) -> bool:
         stamps = [one.at_ns for one in talk.messages] + [talk.answered_ns or talk.rung_ns]

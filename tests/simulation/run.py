@@ -8,6 +8,7 @@ import functools
 import gc
 import logging
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -191,7 +192,10 @@ def _listening(world: World) -> Iterator[None]:
         name = str(event.get("event"))
         world.trace("log", f"{name} {event.get('session', '')} {event.get('exc_info', '')!r:.120}")
         if name in DEFECTS:
-            world.fail(Broken("defect", f"{name}: {event}", str(event.get("session", ""))))
+            error = event.pop("exc_info", None)
+            error = sys.exc_info()[1] if error is True else error
+            what = f"{name}: {event} {error!r}"
+            world.fail(Broken("defect", what, str(event.get("session", ""))))
         raise structlog.DropEvent
 
     pool = logging.getLogger("sqlalchemy.pool")

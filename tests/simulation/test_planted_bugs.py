@@ -29,6 +29,7 @@ from engine.session.journal import Journal, LostOwnership
 from engine.session.recovery import Recovery
 from engine.session.runtime import Runtime
 from engine.session.service import SessionService
+from engine.session.surroundings import Surroundings
 from engine.store import tables as t
 from tests.simulation.people import Stream
 from tests.simulation.run import run_seed
@@ -100,6 +101,14 @@ def a_refused_hold_asked_for_again_under_its_key(patch: pytest.MonkeyPatch) -> N
         return ask(self, blocks)
 
     patch.setattr(Meter, "_ask", same_attempt)
+
+
+@planted((56, 88), "starved")  # calm days of several processes
+def nobody_looks_for_money_that_another_node_took(patch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_: Any) -> None:
+        pass
+
+    patch.setattr(Surroundings, "look_at_wallets", nothing)
 
 
 @planted(range(10), "hold_leaked")

@@ -151,7 +151,14 @@ class World:
         clock = NodeClock(host, 0, None)
         self.office = SimStore(self.path, clock, self._office_link)
         self.ledger = Ledger(clock)
-        self.deps: Any = SimpleNamespace(store=self.office, clock=clock, ledger=self.ledger)
+        self.deps: Any = SimpleNamespace(
+            store=self.office,
+            clock=clock,
+            ledger=self.ledger,
+            sessions=self,
+            outbound=_Nobody(),
+            delivery=_Nobody(),
+        )
 
     async def until_done(self, work: Any) -> Any:
         """Repeat a transaction under the same keys until the store takes it."""
@@ -189,8 +196,14 @@ class World:
             )
         )
         self.trace("office", f"top-up of {amount} for {user_id[-6:]}")
-        for node in self.serving():
-            node.when_awake(lambda node=node: node.spawn(_announce(node, user_id)))  # type: ignore[misc]
+        await self.wallet_changed(user_id, CURRENCY)
+
+    async def wallet_changed(self, user_id: str, currency: str) -> None:
+        """The process that took the request tells its own sessions, and nobody tells the others."""
+        nodes = self.serving()
+        if nodes:
+            node = self._bank.choice(nodes)
+            node.when_awake(lambda: node.spawn(_announce(node, user_id, currency)))
 
     def errand(self, work: Coroutine[Any, Any, Any]) -> None:
         """Something that is done beside everything else."""
@@ -270,10 +283,11 @@ class World:
         try:
             async with self.office.transaction() as tx:
                 customer = Actor(order.customer)
-                await transition(self.deps, tx, order_of(order.id), action, customer)
+                done = await transition(self.deps, tx, order_of(order.id), action, customer)
         except TalktimeError as refusal:
             self.trace("office", f"{action} of {order.id[-6:]}: {refusal.code}")
             return False
+        await done.tell()
         self.trace("office", f"{action} of {order.id[-6:]}")
         return True
 
@@ -323,6 +337,16 @@ class World:
                 break
 
 
+class _Nobody:
+    """Hears of what the office announces, apart from money."""
+
+    async def to_user(self, user_id: str, event: str, payload: dict[str, object]) -> None:
+        pass
+
+    def wake(self) -> None:
+        pass
+
+
 async def _insert_new(tx: Any, table: sa.Table, row: dict[str, Any]) -> bool:
     """Insert unless an attempt whose answer was lost did."""
     there = await tx.scalar(sa.select(table.c.id).where(table.c.id == row["id"]))
@@ -331,9 +355,9 @@ async def _insert_new(tx: Any, table: sa.Table, row: dict[str, Any]) -> bool:
     return there is None
 
 
-async def _announce(node: Node, user_id: str) -> None:
+async def _announce(node: Node, user_id: str, currency: str) -> None:
     try:
-        await node.service.wallet_changed(user_id, CURRENCY)
+        await node.service.wallet_changed(user_id, currency)
     except TalktimeError as refusal:
         node.world.trace(node.name, f"wallet news: {refusal.code}")
 
