@@ -10,7 +10,7 @@ from tests.simulation import naive
 from tests.simulation.node import TIMERS_LATE_MS
 from tests.simulation.plan import NODE_FAULTS, STORE_FAULTS
 from tests.simulation.trace import Broken
-from tests.simulation.truth import Run, Talk
+from tests.simulation.truth import Order, Run, Talk
 from tests.simulation.world import World
 
 WINDOW_NS = 30 * NS_PER_S
@@ -63,12 +63,23 @@ class Auditor:
         )
         if came != self.world.topped:
             raise Broken("external", f"{self.world.topped} topped up, the ledger has {came}")
+        for order in self.world.orders:
+            self._refunds(order)
         leaked = self.watch.rows(
             "SELECT h.key, s.id FROM holds h JOIN sessions s ON s.id = h.session_id "
             "WHERE h.state = 'granted' AND s.state = 'ended'"
         )
         if leaked:
             raise Broken("hold_leaked", f"{leaked[0][0]} is open", leaked[0][1])
+
+    def _refunds(self, order: Order) -> None:
+        ((back,),) = self.watch.rows(
+            "SELECT COALESCE(SUM(amount_minor), 0) FROM transfers "
+            "WHERE order_id = ? AND kind = 'reverse' AND key LIKE 'order:%'",
+            order.id,
+        )
+        if back != order.refunded:
+            raise Broken("refund", f"{back} of {order.id} instead of {order.refunded}")
 
     def _ordinals(self) -> None:
         """An order's metered sessions are numbered as their clocks started."""
@@ -99,12 +110,14 @@ class Auditor:
         self._service(talk, row)
 
     def _moved(self, session_id: str) -> tuple[int, int]:
-        """What the customer paid and what of it the platform kept, from the entries alone."""
+        """What the customer paid and what of it the platform kept, from the entries alone and
+        before staff gave anything back.
+        """
         sums = dict(
             self.watch.rows(
                 "SELECT a.kind, SUM(e.amount_minor) FROM entries e "
                 "JOIN accounts a ON a.id = e.account_id JOIN transfers x ON x.id = e.transfer_id "
-                "WHERE x.session_id = ? GROUP BY a.kind",
+                "WHERE x.session_id = ? AND x.key NOT LIKE 'order:%' GROUP BY a.kind",
                 session_id,
             )
         )

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import msgspec
+
 from engine.clock import NS_PER_S
 from engine.media.interface import Role
 from engine.metering.policy import Policy
@@ -86,6 +88,9 @@ class OneCall(Couple):
         if not self._gone(talk, run):
             await self._hangup(talk, run, Role.CUSTOMER)
 
+    async def _think(self, talk: Talk) -> None:
+        await self.loop.sleep(2)
+
     async def _come_back(self, talk: Talk, run: Run) -> Run | None:
         return await super()._come_back(talk, run) if self.comes_back else None
 
@@ -111,6 +116,7 @@ class Call:
     by_block: bool = True
     resumed: bool = True
     comes_back: bool = False
+    prepaid_s: int = 10
 
 
 class Scene:
@@ -144,17 +150,26 @@ class Scene:
         await world.topup(customer, 5_000)
         await world.launch("node-0")
         self.loop.before_turn = lambda turn: self._before(world, turn)
-        couple = OneCall(world, 0, customer, [expert])
-        couple.dice, couple.comes_back = Even(1), self._call.comes_back
-        await couple._call(world.nodes["node-0"], order)
+        await self._talk(world, order)
+        await self._afterwards(world, order)
         await last_look(world, auditor)
         self.moved = _moved(world)
+
+    async def _talk(self, world: World, order: Order) -> None:
+        couple = OneCall(world, 0, order.customer, [order.expert])
+        couple.dice, couple.comes_back = Even(1), self._call.comes_back
+        await couple._call(world.nodes["node-0"], order)
+
+    async def _afterwards(self, world: World, order: Order) -> None:
+        pass
 
     async def _order(self, world: World, customer: str, expert: str) -> Order:
         slice_s = 2 if self._call.by_block else 30
         policy = Policy(commission_bps=1_500, hold_slice_seconds=slice_s)
-        order = Order("ord_0", customer, expert, self._call.mode, TARIFF, policy)
-        await world.topup(customer, TARIFF.prepay_minor())
+        tariff = msgspec.structs.replace(TARIFF, prepaid_seconds=self._call.prepaid_s)
+        order = Order("ord_0", customer, expert, self._call.mode, tariff, policy)
+        world.orders.append(order)
+        await world.topup(customer, tariff.prepay_minor())
         await world.until_done(lambda tx: world._create(tx, order))
         assert await world.until_done(lambda tx: world._pay(tx, order))
         return order

@@ -1,4 +1,5 @@
-"""One call, killed at every await: of holding, capturing, settling, giving back and recovering.
+"""One call, killed at every await: of holding, capturing, settling, giving back and recovering;
+and its order in the office.
 
 Each sweep also proves that it went where it should: that money was taken block by block, given
 back, and moved by recovery.
@@ -11,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from engine.clock import NS_PER_S
+from tests.simulation.office import CANCEL, CLOSE, DISPUTE, REFUND, RULE, OfficeScene, Step
 from tests.simulation.sweep import Call, Scene, sweep
 
 SHARES = 4
@@ -80,3 +82,29 @@ def test_a_call_that_recovery_settles_killed_at_any_await(call: Call) -> None:
 def _crash_in_the_second_block(call: Call) -> int:
     clean = Scene(call).check()
     return next(turn.number for turn in clean.points if turn.after_ns > 13 * NS_PER_S)
+
+
+def test_a_chat_killed_at_any_await() -> None:
+    call = Call(mode="text")
+    clean = Scene(call).check()
+    served = [turn for turn in clean.points if turn.after_ns > 0]
+    assert len(served) > 50
+    moved = sweep(call, served)
+    assert moved["capture"] >= 2
+    assert moved["reverse"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("call", "steps"),
+    [(None, [CANCEL]), (Call(prepaid_s=30), [REFUND, CLOSE, DISPUTE, RULE])],
+    ids=["released", "given back"],
+)
+def test_an_office_killed_at_any_await(call: Call | None, steps: list[Step]) -> None:
+    """Of a cancelled order the prepayment is free again; of a disputed one all money goes back."""
+    clean = OfficeScene(call, steps).check()
+    assert len(clean.points) > 10
+    assert clean.moved["reverse"] == (0 if call is None else 3)
+    assert clean.left_minor == 0
+    for turn in clean.points:
+        again = OfficeScene(call, steps, turn.number).check()
+        assert (again.moved, again.left_minor) == (clean.moved, 0)

@@ -22,7 +22,8 @@ class Order:
     mode: str
     tariff: Tariff
     policy: Policy
-    closed: bool = False
+    refunded: int = 0
+    """What staff gave back of it; the sessions' own reversals are no part of that."""
 
 
 @dataclass

@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from admin.market.actors import Actor
+from admin.market.terms import Terms
 from admin.market.transitions import transition
 from admin.orders import service as orders
 from admin.orders.machine import order_of
@@ -73,6 +74,7 @@ class World:
         self._wall_ms: dict[str, int] = {}
         self.links: list[Link] = []
         self.watch = Watch(self)
+        self._offices: list[SimStore] = []
         self._ids = self.dice("ids")
         self._bank = self.dice("bank")
         self._errands: list[asyncio.Task[Any]] = []
@@ -145,11 +147,12 @@ class World:
     # Money and orders, by the admin's own code ----------------------------------------------------
 
     async def open_office(self) -> None:
-        """The admin side: a process of its own that never dies."""
-        self._office_link = self.link("office")
+        """The admin side: a process that no chaos kills; opened again where a scene did."""
+        self.office_link = self.link("office")
         host: Any = SimpleNamespace(world=self, name="office", when_awake=lambda run: run())
         clock = NodeClock(host, 0, None)
-        self.office = SimStore(self.path, clock, self._office_link)
+        self.office = SimStore(self.path, clock, self.office_link)
+        self._offices.append(self.office)  # a dead one closes nothing, nor is it freed
         self.ledger = Ledger(clock)
         self.deps: Any = SimpleNamespace(
             store=self.office,
@@ -261,6 +264,7 @@ class World:
             "mode": order.mode,
             "tariff": msgspec.to_builtins(order.tariff),
             "policy": msgspec.to_builtins(order.policy),
+            "terms": msgspec.to_builtins(Terms(commission_bps=order.policy.commission_bps)),
             "currency": CURRENCY,
             "prepay_minor": order.tariff.prepay_minor(),
             "state": "pending_payment",
@@ -280,10 +284,14 @@ class World:
 
     async def finish(self, order: Order, action: str) -> bool:
         """Whether the customer could close or cancel it."""
+        return await self.decide(order, action, Actor(order.customer))
+
+    async def decide(self, order: Order, action: str, actor: Actor, body: Any = None) -> bool:
+        """Whether they could."""
+        subject = order_of(order.id)
         try:
             async with self.office.transaction() as tx:
-                customer = Actor(order.customer)
-                done = await transition(self.deps, tx, order_of(order.id), action, customer)
+                done = await transition(self.deps, tx, subject, action, actor, body=body)
         except TalktimeError as refusal:
             self.trace("office", f"{action} of {order.id[-6:]}: {refusal.code}")
             return False
