@@ -319,10 +319,10 @@ class Couple:
     async def _think(self, talk: Talk) -> None:
         """Before the next message; many write one when the money has just run out."""
         left_ns = self.world.watch.left_ns(talk)
-        if left_ns is None or left_ns > 30 * NS_PER_S or self.dice.random() < 0.3:
+        if left_ns is None or left_ns > 30 * NS_PER_S or self.dice.random() < 0.1:
             await self.loop.sleep(self.dice.expovariate(1 / 12))
             return
-        slip_ms = self.dice.choice([-100, -10, 90, 120, 200, 500, 1_500])
+        slip_ms = self.dice.choice([-80, -50, -30, 90, 120, 300])
         await self.loop.sleep_ns(max(0, left_ns) + slip_ms * NS_PER_MS)
 
     async def _say(self, talk: Talk, run: Run, role: Role, client_id: str) -> None:

@@ -200,12 +200,12 @@ def what_waits_to_be_handled_overtaken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Runtime, "known_until_ns", lambda self, now_ns: now_ns)
 
 
-@planted(range(1, 41, 8), "served_unpaid")
+@planted(range(1, 97, 16), "served_unpaid")
 def no_watchdog_in_the_media_worker(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FakeMediaWorker, "set_cutoff", lambda self, session_id, cutoff_at_ns: None)
 
 
-@planted((9, 249), "served_unpaid")  # of chats and a slow store
+@planted((121, 457), "served_unpaid")  # of chats and a slow store
 def a_chat_that_ignores_the_cutoff(patch: pytest.MonkeyPatch) -> None:
     gate = SessionService.chat_gate
 
@@ -223,7 +223,7 @@ def a_chat_that_ignores_the_cutoff(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SessionService, "chat_gate", open_to_the_end)
 
 
-@planted((249,), "served_unpaid")
+@planted((121, 185), "served_unpaid")
 def a_chat_that_asks_before_it_waits_for_the_store(patch: pytest.MonkeyPatch) -> None:
     gate = SessionService.chat_gate
     asked: WeakSet[Any] = WeakSet()
