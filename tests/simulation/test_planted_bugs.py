@@ -293,7 +293,7 @@ def nobody_looks_for_what_dead_nodes_left(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Abandoned, "_find", nothing)
 
 
-@planted(range(10), "service", "overcharged", "end")
+@planted((19, 51), "service", "overcharged", "end")
 def a_clock_that_runs_while_nobody_serves_after_a_crash(patch: pytest.MonkeyPatch) -> None:
     init = stopwatch.MediaWatch.__init__
 
