@@ -120,8 +120,7 @@ class ChatService:
         try:
             async with self._store.transaction() as tx:
                 message = await self._store_once(tx, draft)
-                # It may have waited for the store: what was paid may be over by now.
-                self._sessions.chat_gate(sent[0], gate.session_id)
+                await self._sessions.require_open(tx, gate, sent[0])
         except _AlreadyThere as known_one:
             message, repeated = _same(known_one.message, draft), True
         if repeated and sent not in self._unsure:

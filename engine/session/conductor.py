@@ -43,6 +43,7 @@ from engine.session.runtime import Entry, Runtime
 from engine.session.states import State
 from engine.session.telling import Teller
 from engine.session.turns import WriteTurns
+from engine.store.database import Tx
 
 _log = structlog.get_logger(__name__)
 
@@ -365,6 +366,10 @@ class Conductor:
     def serves(self, rt: Runtime) -> bool:
         """Whether the session still runs here."""
         return self._registry.running(rt.id) is rt
+
+    async def owns(self, tx: Tx, rt: Runtime) -> bool:
+        """Whether the store too says that the session runs here; until the transaction ends."""
+        return self.serves(rt) and await self._journal.runs(tx, rt)
 
     def _watch(self, rt: Runtime) -> None:
         """Set the session's next deadline."""

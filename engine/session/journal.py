@@ -28,11 +28,13 @@ from engine.store.database import Store, Tx
 Answer = s.HoldGranted | s.HoldRefused
 
 # Made once, with the rows as parameters: to make a statement costs more than to carry it out.
-_OWN_ROW: Final = sa.update(t.sessions).where(
+_OWN: Final = sa.and_(
     t.sessions.c.id == sa.bindparam("this_id"),
     t.sessions.c.owner == sa.bindparam("this_owner"),
     t.sessions.c.epoch == sa.bindparam("this_epoch"),
 )
+_OWN_ROW: Final = sa.update(t.sessions).where(_OWN)
+_OWN_LOOK: Final = sa.select(t.sessions.c.id).where(_OWN).with_for_update(read=True)
 _EVIDENCE: Final = sa.insert(t.session_events).inline()
 _OUTBOX: Final = sa.insert(t.outbox).inline()
 
@@ -78,6 +80,13 @@ class Journal:
                 answers += [answer] if answer is not None else []
         rt.asked -= {_hold_key(rt, ask) for ask in _asks(entries)}
         return answers
+
+    async def runs(self, tx: Tx, rt: Runtime) -> bool:
+        """Whether the session is still this run's; it stays so until the transaction ends."""
+        return (await tx.execute(_OWN_LOOK, self._run(rt))).one_or_none() is not None
+
+    def _run(self, rt: Runtime) -> dict[str, object]:
+        return {"this_id": rt.id, "this_owner": self._node_id, "this_epoch": rt.epoch}
 
     async def _known_seq(self, tx: Tx, rt: Runtime) -> int:
         query = sa.select(sa.func.max(t.session_events.c.seq)).where(
@@ -152,8 +161,7 @@ class Journal:
         return columns
 
     async def _update_row(self, tx: Tx, rt: Runtime) -> None:
-        mine = {"this_id": rt.id, "this_owner": self._node_id, "this_epoch": rt.epoch}
-        if (await tx.execute(_OWN_ROW, mine | self._columns(rt))).rowcount != 1:
+        if (await tx.execute(_OWN_ROW, self._run(rt) | self._columns(rt))).rowcount != 1:
             raise LostOwnership(rt.id)
 
     async def _leave_evidence(

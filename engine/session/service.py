@@ -55,7 +55,7 @@ from engine.session.ports import (
 from engine.session.runtime import Instants, Runtime
 from engine.session.states import State
 from engine.signaling.messages import CallInvite, SessionSummary, Snapshot
-from engine.store.database import Store
+from engine.store.database import Store, Tx
 from engine.store.marks import require_unblocked
 
 _log = structlog.get_logger(__name__)
@@ -470,6 +470,16 @@ class SessionService:
             at_ns=now_ns,
             at_ms=self._clock.wall_ms(),
         )
+
+    async def require_open(self, tx: Tx, gate: ChatGate, user_id: str) -> None:
+        """That a message which may have waited for the store may still be posted: what is paid is
+        not over, and nobody else has taken the session over, who would not know of it. Raises what
+        `chat_gate` raises.
+        """
+        self.chat_gate(user_id, gate.session_id)
+        rt = self._registry.running(gate.session_id)
+        if rt is None or not await self._conductor.owns(tx, rt):
+            raise Conflict("session_ended", "The session has ended.")
 
     async def message_stored(self, gate: ChatGate) -> None:
         """Called for each stored message, again after a failure; the customer's n-th starts

@@ -40,6 +40,12 @@ class ChatSessions(Protocol):
         """
         ...
 
+    async def require_open(self, tx: Any, gate: Any, user_id: str) -> None:
+        """Called in the transaction that stores a message, as the last thing before its commit: it
+        may have waited. Raises what `chat_gate` raises.
+        """
+        ...
+
     async def message_stored(self, gate: Any) -> None:
         """Called once per stored message, after commit, in the order of the conversation; again
         for one whose commit, or whose count, failed. Raises store_unavailable.

@@ -264,10 +264,10 @@ class Watch:
                 self._said(talk, link, link.inserted.pop(message))
 
     def _said(self, talk: Talk, link: Link, at_ns: int) -> None:
-        if talk.run.node.link is not link or talk.run.lost_ns is not None:
-            return  # lost to another node, of which it hears with its next checkpoint
         if talk.id in self.ended:
             raise Broken("said_after_the_end", f"at {at_ns} in {talk.id}", talk.id)
+        if talk.run.node.link is not link or talk.run.lost_ns is not None:
+            raise Broken("said_to_nobody", f"{link.name} stored it for {talk.id}", talk.id)
         started = self.started(talk)
         if started is None:
             return

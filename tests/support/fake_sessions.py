@@ -209,6 +209,9 @@ class FakeSessions:
             at_ms=self.clock.wall_ms(),
         )
 
+    async def require_open(self, tx: object, gate: FakeGate, user_id: str) -> None:
+        self.chat_gate(user_id, gate.session_id)
+
     async def message_stored(self, gate: FakeGate) -> None:
         self.stored.append(gate)
 

@@ -111,3 +111,18 @@ async def test_a_message_that_is_repeated_is_one_message_to_the_clock(rig: Sessi
         await _send(one, "first", one.customer)
     await rig.run(10)
     assert (await one.hangup()).total_minor == 0
+
+
+async def test_a_node_that_lost_a_session_takes_no_message_for_it(rig: SessionRig) -> None:
+    """It learns of that with its next checkpoint only."""
+    one = await _paid_minute(rig)
+    row = sa.update(t.sessions).where(t.sessions.c.id == one.id)
+    async with rig.store.transaction() as tx:
+        await tx.execute(row.values(owner="node-2", epoch=2))
+    with pytest.raises(Conflict) as refusal:
+        await _send(one, "late")
+    assert refusal.value.code == "session_ended"
+    assert await _stored(rig) == _heard(rig, one.customer) == []
+    async with rig.store.transaction() as tx:
+        await tx.execute(row.values(owner=rig.node_id, epoch=1))
+    await one.hangup()
