@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,8 @@ from engine.clock import SystemClock
 from engine.config import SettingsError, load
 from engine.errors import Unavailable
 from engine.metering.ledger import AccountKind
-from engine.metering.ledger.checks import CHECKS, Check, totals
+from engine.metering.ledger.checking import Check
+from engine.metering.ledger.checks import CHECKS, totals
 from engine.metering.money import format_minor
 from engine.store.database import Store, Tx, async_url
 
@@ -77,24 +79,27 @@ class AuditReport:
         return all(check.count == 0 for check in self.checks)
 
 
-async def audit(store: Store) -> AuditReport:
-    """Run every check on one snapshot. Raises `Unavailable("store_unavailable")`."""
+async def audit(store: Store, checks: Sequence[Check] = CHECKS) -> AuditReport:
+    """Run the checks on one snapshot. Raises `Unavailable("store_unavailable")`."""
+    now_ms = store.clock.wall_ms()
     async with store.reading() as tx:
-        results = [await _run(tx, check) for check in CHECKS]
+        results = [await _run(tx, check, now_ms) for check in checks]
         rows = (await tx.execute(totals())).all()
     sums = [
         Total(row.currency, AccountKind(row.kind), int(row.balance), int(row.held)) for row in rows
     ]
-    return AuditReport(store.clock.wall_ms(), tuple(results), tuple(sums))
+    return AuditReport(now_ms, tuple(results), tuple(sums))
 
 
-async def _run(tx: Tx, check: Check) -> CheckResult:
+async def _run(tx: Tx, check: Check, now_ms: int) -> CheckResult:
+    asked = {"now_ms": now_ms}
     examined = (await tx.execute(check.examined)).scalar_one()
     found = check.differences.subquery()
-    named = (await tx.execute(sa.select(found).limit(MAX_DIFFERENCES))).all()
+    named = (await tx.execute(sa.select(found).limit(MAX_DIFFERENCES), asked)).all()
     count = len(named)
     if count == MAX_DIFFERENCES:
-        count = (await tx.execute(sa.select(sa.func.count()).select_from(found))).scalar_one()
+        whole = sa.select(sa.func.count()).select_from(found)
+        count = (await tx.execute(whole, asked)).scalar_one()
     differences = tuple(Difference(*(str(value) for value in row)) for row in named)
     return CheckResult(check.name, check.promise, examined, count, differences)
 

@@ -20,6 +20,7 @@ from engine.errors import TalktimeError
 from engine.store import tables as t
 from tests.bank.calls import Call
 from tests.bank.world import CURRENCY, CUSTOMERS, EXPERTS, TARIFFS, listing_of, topup_of
+from tests.support import paid_topup
 
 if TYPE_CHECKING:
     from tests.bank.engine_process import Engine
@@ -56,13 +57,13 @@ async def _topup(engine: Engine) -> None:
     key, customer, amount_minor = topup_of(number)
     engine.notebook.note("topup_asked", key=key)
     async with engine.store.transaction() as tx:
-        await engine.ledger.topup(
+        await paid_topup.topup(
             tx,
+            engine.ledger,
             key=key,
             user_id=customer,
             currency=CURRENCY,
             amount_minor=amount_minor,
-            payment_id=None,
         )
     engine.notebook.note("topup_done", key=key)
     await engine.sessions.wallet_changed(customer, CURRENCY)

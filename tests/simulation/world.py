@@ -32,6 +32,7 @@ from tests.simulation.plan import Plan
 from tests.simulation.trace import Broken, Trace
 from tests.simulation.truth import Order, Talk
 from tests.simulation.watch import Watch
+from tests.support import paid_topup
 
 CURRENCY = "TRY"
 
@@ -189,13 +190,13 @@ class World:
         key = new_id("top")
         self.topped += amount
         await self.until_done(
-            lambda tx: self.ledger.topup(
+            lambda tx: paid_topup.topup(
                 tx,
+                self.ledger,
                 key=key,
                 user_id=user_id,
                 currency=CURRENCY,
                 amount_minor=amount,
-                payment_id=None,
             )
         )
         self.trace("office", f"top-up of {amount} for {user_id[-6:]}")

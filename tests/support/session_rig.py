@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from engine.audit import audit
 from engine.chat.service import ChatService
 from engine.clock import NS_PER_S
 from engine.errors import Unavailable
@@ -26,6 +27,7 @@ from engine.session.service import SessionService
 from engine.signaling import messages as wire
 from engine.store import tables as t
 from engine.store.database import Store, Tx
+from tests.support import paid_topup
 from tests.support.fake_media import FakeMediaWorker
 from tests.support.virtual_clock import VirtualClock
 
@@ -270,13 +272,13 @@ class SessionRig:
 
     async def topup(self, user_id: str, amount: int, *, tell: bool = True) -> None:
         async with self.store.transaction() as tx:
-            await self.ledger.topup(
+            await paid_topup.topup(
                 tx,
+                self.ledger,
                 key=new_id("top"),
                 user_id=user_id,
                 currency=CURRENCY,
                 amount_minor=amount,
-                payment_id=None,
             )
         if tell:
             await self.service.wallet_changed(user_id, CURRENCY)
@@ -292,7 +294,7 @@ class SessionRig:
         policy: Policy | None = None,
         state: str = "open",
     ) -> str:
-        """A paid order: its prepayment is topped up and put on hold."""
+        """A paid order: its prepayment is topped up and put on hold, unless it is over."""
         order_id = new_id("ord")
         policy = policy or Policy(commission_bps=1_500)
         async with self.store.transaction() as tx:
@@ -319,7 +321,7 @@ class SessionRig:
                     id=new_id("con"), kind="order", order_id=order_id, created_at_ms=0
                 )
             )
-        if tariff.prepay_minor():
+        if tariff.prepay_minor() and state == "open":
             await self.topup(customer, tariff.prepay_minor(), tell=False)
             async with self.store.transaction() as tx:
                 await self.ledger.hold(
@@ -388,6 +390,8 @@ class SessionRig:
         unended = sa.select(t.sessions.c.id).where(t.sessions.c.state != "ended")
         assert {row.id for row in await self.rows(unended)} == running
         assert set(self.media.calls) <= running
+        report = await audit(self.store)
+        assert report.ok, [check for check in report.checks if check.count]
         assert not self.service._conductor.tasks
 
 

@@ -306,6 +306,8 @@ async def test_an_order_cancelled_while_it_rings_cannot_be_answered(rig: Session
         await tx.execute(
             sa.update(t.orders).where(t.orders.c.id == one.order_id).values(state="cancelled")
         )
+        (held,) = await rig.ledger.open_holds(tx, order_id=one.order_id)
+        await rig.ledger.release(tx, key=f"order:{one.order_id}:finish", hold_id=held.id)
     with pytest.raises(Conflict) as refused:
         await one.accept()
     assert refused.value.code == "order_not_open"

@@ -244,11 +244,21 @@ async def test_a_rescue_charges_nothing_after_a_hangup_that_waits(rig: SessionRi
     assert (summary.reason, summary.billed_seconds, summary.total_minor) == ("failed", 18, 1_800)
 
 
+async def _work(rig: SessionRig, customer: str, expert: str) -> str:
+    """An order of work at a fixed price: paid without any session."""
+    order_id = await rig.order(customer, expert, tariff(60, prepaid_seconds=0))
+    async with rig.store.transaction() as tx:
+        of_work = sa.update(t.orders).where(t.orders.c.id == order_id)
+        await tx.execute(of_work.values(fulfilment="work", tariff=sa.null()))
+    return order_id
+
+
 async def test_money_moved_away_in_mid_call_does_not_make_the_call_free(rig: SessionRig) -> None:
     one = await (await call(rig, tariff(60, prepaid_seconds=60), wallet=10_000)).talk()
     stranger = await rig.user("Somebody else")
     await rig.run(55)  # block 2 is set aside
-    elsewhere = {"user_id": one.customer, "currency": "TRY", "order_id": None}
+    work = await _work(rig, one.customer, stranger)
+    elsewhere = {"user_id": one.customer, "currency": "TRY", "order_id": work}
     async with rig.store.transaction() as tx:
         greedy = await rig.ledger.hold(tx, key="all", amount_minor=10_000, **elsewhere)
         rest = await rig.ledger.hold(tx, key="rest", amount_minor=4_000, **elsewhere)
@@ -258,7 +268,7 @@ async def test_money_moved_away_in_mid_call_does_not_make_the_call_free(rig: Ses
             parts=[HoldPart(rest.hold_id, 4_000)],
             expert_id=stranger,
             fee_minor=0,
-            order_id=None,
+            order_id=work,
             session_id=None,
         )
     assert (greedy.status, greedy.shortfall_minor) == (HoldStatus.REFUSED, 6_000)
@@ -294,6 +304,7 @@ async def test_nothing_is_opened_that_nobody_pays_for(rig: SessionRig) -> None:
     one = await call(rig, tariff(900, prepaid_seconds=0), wallet=90_000)
     await one.invite()
     await one.accept()
+    work = await _work(rig, one.customer, one.expert)
     async with rig.store.transaction() as tx:
         await rig.ledger.hold(
             tx,
@@ -301,7 +312,7 @@ async def test_nothing_is_opened_that_nobody_pays_for(rig: SessionRig) -> None:
             user_id=one.customer,
             currency="TRY",
             amount_minor=1,
-            order_id=None,
+            order_id=work,
         )
     opened: list[str] = []
     rig.media.open_gate = opened.append  # type: ignore[method-assign]

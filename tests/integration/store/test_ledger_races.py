@@ -27,6 +27,7 @@ from engine.metering.ledger import (
     TransferResult,
     WalletView,
 )
+from engine.metering.ledger.checks import BOOKS
 from engine.metering.ledger.model import PLATFORM
 from engine.store.database import Store, Tx
 
@@ -93,7 +94,7 @@ async def _wallet(store: Store, user: str = "ann") -> WalletView:
 
 
 async def _assert_sound(store: Store) -> None:
-    report = await audit(store)
+    report = await audit(store, BOOKS)
     assert report.ok, [check for check in report.checks if check.count]
 
 

@@ -8,21 +8,23 @@ from click.testing import CliRunner
 
 from engine.audit import MAX_DIFFERENCES, AuditReport, Total, audit, main
 from engine.clock import SystemClock
-from engine.metering.ledger import AccountKind, Ledger
+from engine.metering.ledger import AccountKind, HoldPart, Ledger
 from engine.metering.ledger.checks import CHECKS
 from engine.store import tables as t
 from engine.store.database import Store, Tx
 from tests.unit.ledger.conftest import Till
 
 _USER = {"display_name": "x", "password_hash": "x", "roles": [], "created_at_ms": 0}
+_TARIFF = {"currency": "TRY", "price_minor": 100, "per_seconds": 60, "block_seconds": 60}
+_TARIFF |= {"prepaid_seconds": 180, "grace_seconds": 60, "grace_sessions": 1}
 _ORDER = {
     "customer_id": "ann",
     "expert_id": "eva",
     "title": "x",
     "fulfilment": "live",
     "mode": "video",
-    "tariff": {},
-    "policy": {},
+    "tariff": _TARIFF,
+    "policy": {"commission_bps": 1_000},
     "currency": "TRY",
     "prepay_minor": 300,
     "state": "open",
@@ -37,11 +39,14 @@ _SESSION = {
     "direction": "one_way",
     "state": "ended",
     "end_reason": "completed",
+    "ended_by": "customer",
+    "ordinal": 1,
     "metered_at_ms": 1,
     "rung_at_ms": 0,
     "owner": "node",
     "checkpoint_at_ms": 0,
 }
+_MINUTE_NS = 60 * 10**9
 
 
 async def _insert(tx: Tx, table: sa.Table, *rows: dict[str, object]) -> None:
@@ -51,19 +56,19 @@ async def _insert(tx: Tx, table: sa.Table, *rows: dict[str, object]) -> None:
 
 @pytest.fixture
 async def history(till: Till) -> Till:
-    """One of everything: ann paid eva 300 less 30 for ses_1, got 100 back, and holds 50 more.
+    """One of everything: ann paid eva 300 less 30 for the three minutes of ses_1, got 100 back, and
+    holds 50 more. The engine died after a minute and a half of ses_2: 50 of its 200 went back.
 
-    Another order has a void session and a closed order, and a payment stands behind the top-up.
+    ses_live rings; another order has a void session and is closed; a payment stands behind the
+    top-up.
     """
     async with till.store.transaction() as tx:
         people = ["ann", "bob", "eva", "max"]
         await _insert(tx, t.users, *({**_USER, "id": p, "email": p} for p in people))
-        closed = {"id": "ord_2", "number": "2", "state": "completed"}
-        await _insert(tx, t.orders, {**_ORDER, "id": "ord_1", "number": "1"}, {**_ORDER, **closed})
-        paid = {"captured_minor": 300, "fee_minor": 30}
-        await _insert(tx, t.sessions, {**_SESSION, "id": "ses_1", **paid})
-        void = {"id": "ses_void", "order_id": "ord_2", "end_reason": "void"}
-        await _insert(tx, t.sessions, {**_SESSION, **void})
+        running = {"id": "ord_1", "number": "1", "metered_sessions": 2}
+        closed = {"id": "ord_2", "number": "2", "metered_sessions": 1, "state": "completed"}
+        await _insert(tx, t.orders, {**_ORDER, **running}, {**_ORDER, **closed})
+        await _insert(tx, t.sessions, *_sessions(till.store.clock.wall_ms()))
         payment = {"direction": "in", "user_id": "ann", "currency": "TRY", "amount_minor": 1000}
         payment |= {"provider": "sandbox", "created_at_ms": 0, "updated_at_ms": 0}
         done = {"id": "pay_1", "provider_ref": "1", "state": "succeeded"}
@@ -80,8 +85,40 @@ async def history(till: Till) -> Till:
         await till.ledger.hold(tx, key="order", amount_minor=50, **order)
         await till.ledger.hold(tx, key="refused", amount_minor=5000, **order)
     await till.reverse("back", transfer.transfer_id, 100, fee=10)
+    await _die(till)
     await _pay_out(till)
     return till
+
+
+def _sessions(now_ms: int) -> list[dict[str, object]]:
+    paid = {"served_ns": 3 * _MINUTE_NS, "captured_minor": 300, "fee_minor": 30}
+    died = {"ordinal": 2, "end_reason": "server_restart", "ended_by": "system"}
+    died |= {"served_ns": 3 * _MINUTE_NS // 2, "captured_minor": 200, "fee_minor": 20}
+    void = {"order_id": "ord_2", "end_reason": "void", "served_ns": _MINUTE_NS}
+    live = {"state": "ringing", "end_reason": None, "ended_by": None, "metered_at_ms": None}
+    live |= {"ordinal": None, "checkpoint_at_ms": now_ms}
+    rows = {"ses_1": paid, "ses_2": died, "ses_void": void, "ses_live": live}
+    return [{**_SESSION, "id": session_id, **row} for session_id, row in rows.items()]
+
+
+async def _die(till: Till) -> None:
+    ledger, names = till.ledger, {"order_id": "ord_1", "session_id": "ses_2"}
+    async with till.store.transaction() as tx:
+        money = {"user_id": "ann", "currency": "TRY", "amount_minor": 200}
+        held = await ledger.hold(tx, key="h:3", **money, **names)
+        parts = [HoldPart(held.hold_id, 200)]
+        paid = await ledger.capture(
+            tx, key="died", parts=parts, expert_id="eva", fee_minor=20, **names
+        )
+        await ledger.reverse(
+            tx,
+            key="session:ses_2:unserved",
+            transfer_id=paid.transfer_id,
+            amount_minor=50,
+            fee_minor=5,
+            reason="unserved",
+            **names,
+        )
 
 
 async def _pay_out(till: Till) -> None:
@@ -113,11 +150,11 @@ async def test_a_true_ledger_passes_and_nothing_was_left_unexamined(history: Til
     assert [check.name for check in report.checks] == [check.name for check in CHECKS]
     assert all(check.examined for check in report.checks)
     assert report.totals == (
-        Total("TRY", AccountKind.EARNINGS, 110, 0),
-        Total("TRY", AccountKind.FEES, 15, 0),
+        Total("TRY", AccountKind.EARNINGS, 245, 0),
+        Total("TRY", AccountKind.FEES, 30, 0),
         Total("TRY", AccountKind.PAYOUTS, 40, 0),
         Total("TRY", AccountKind.PSP, -970, 0),
-        Total("TRY", AccountKind.WALLET, 805, 50),
+        Total("TRY", AccountKind.WALLET, 655, 50),
     )
 
 
@@ -127,7 +164,7 @@ async def test_an_empty_ledger_passes(any_store: Store) -> None:
     assert report.totals == ()
 
 
-_CAPTURE_ID = "(SELECT id FROM transfers WHERE kind = 'capture')"
+_CAPTURE_ID = "(SELECT id FROM transfers WHERE key = 'c')"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +175,7 @@ _CAPTURE_ID = "(SELECT id FROM transfers WHERE kind = 'capture')"
             "transfers_sum_to_zero balances_follow_entries transfers_move_what_they_say",
         ),
         (
-            ["UPDATE accounts SET balance_minor = 801 WHERE kind = 'wallet'"],
+            ["UPDATE accounts SET balance_minor = 651 WHERE kind = 'wallet'"],
             "accounts_sum_to_zero balances_follow_entries",
         ),
         (
@@ -169,24 +206,26 @@ _CAPTURE_ID = "(SELECT id FROM transfers WHERE kind = 'capture')"
         ),
         (
             [f"UPDATE transfers SET fee_minor = 31 WHERE id = {_CAPTURE_ID}"],
-            "transfers_move_what_they_say sessions_state_their_captures",
+            "transfers_move_what_they_say sessions_state_their_captures"
+            " sessions_cost_what_they_should",
         ),
         (
             [f"UPDATE transfers SET amount_minor = 301 WHERE id = {_CAPTURE_ID}"],
-            "transfers_move_what_they_say sessions_state_their_captures captures_come_from_holds",
+            "transfers_move_what_they_say sessions_state_their_captures captures_come_from_holds"
+            " sessions_cost_what_they_should",
         ),
         (
             [
                 "INSERT INTO transfers (id, key, request_hash, kind, currency, amount_minor,"
                 " created_at_ms) VALUES ('tr_ghost', 'ghost', '', 'topup', 'TRY', 5, 0)"
             ],
-            "transfers_move_what_they_say",
+            "transfers_move_what_they_say payments_post_once",
         ),
-        (["UPDATE transfers SET currency = 'EUR' WHERE kind = 'reverse'"], "one_currency"),
+        (["UPDATE transfers SET currency = 'EUR' WHERE key = 'back'"], "one_currency"),
         (["UPDATE orders SET expert_id = 'max' WHERE id = 'ord_1'"], "right_parties"),
         (["UPDATE orders SET customer_id = 'bob' WHERE id = 'ord_1'"], "right_parties"),
         (
-            ["UPDATE transfers SET reverses_id = NULL WHERE kind = 'reverse'"],
+            ["UPDATE transfers SET reverses_id = NULL WHERE key = 'back'"],
             "reversals_within_captures",
         ),
         (
@@ -195,7 +234,7 @@ _CAPTURE_ID = "(SELECT id FROM transfers WHERE kind = 'capture')"
                 " fee_minor, reverses_id, created_at_ms) VALUES"
                 f" ('tr_ghost', 'ghost', '', 'reverse', 'TRY', 200, 19, {_CAPTURE_ID}, 0)"
             ],
-            "reversals_within_captures transfers_move_what_they_say",
+            "reversals_within_captures transfers_move_what_they_say money_belongs_to_orders",
         ),
         (
             ["UPDATE sessions SET captured_minor = 299 WHERE id = 'ses_1'"],
@@ -207,11 +246,11 @@ _CAPTURE_ID = "(SELECT id FROM transfers WHERE kind = 'capture')"
         ),
         (
             [f"UPDATE transfers SET session_id = 'ses_ghost' WHERE id = {_CAPTURE_ID}"],
-            "sessions_state_their_captures",
+            "sessions_state_their_captures sessions_cost_what_they_should money_belongs_to_orders",
         ),
         (
             ["UPDATE sessions SET end_reason = 'void' WHERE id = 'ses_1'"],
-            "void_sessions_move_nothing",
+            "void_sessions_move_nothing grace_is_kept",
         ),
         (
             ["UPDATE sessions SET metered_at_ms = NULL WHERE id = 'ses_1'"],
@@ -219,7 +258,7 @@ _CAPTURE_ID = "(SELECT id FROM transfers WHERE kind = 'capture')"
         ),
         (
             ["UPDATE holds SET session_id = 'ses_void' WHERE key = 'order'"],
-            "ended_sessions_hold_nothing",
+            "ended_sessions_hold_nothing money_belongs_to_orders",
         ),
         (
             ["UPDATE holds SET order_id = 'ord_2' WHERE key = 'order'"],
@@ -234,6 +273,108 @@ _CAPTURE_ID = "(SELECT id FROM transfers WHERE kind = 'capture')"
         (["UPDATE payments SET amount_minor = 41 WHERE id = 'out_1'"], "payouts_follow_payments"),
         (["UPDATE transfers SET reason = '' WHERE kind = 'adjust'"], "adjustments_are_whole"),
         (["UPDATE transfers SET amount_minor = 6 WHERE kind = 'adjust'"], "adjustments_are_whole"),
+        (["UPDATE transfers SET payment_id = NULL WHERE key = 't'"], "payments_post_once"),
+        (
+            ["UPDATE transfers SET payment_id = 'pay_2' WHERE key = 'out_1'"],
+            "payouts_follow_payments",
+        ),
+        # Prices
+        (
+            ["UPDATE sessions SET served_ns = 180000000001 WHERE id = 'ses_1'"],
+            "sessions_cost_what_they_should",
+        ),
+        (
+            ["UPDATE sessions SET served_ns = 120000000000 WHERE id = 'ses_1'"],
+            "sessions_cost_what_they_should",
+        ),
+        (
+            ["UPDATE sessions SET served_ns = 90600000000 WHERE id = 'ses_2'"],
+            "sessions_cost_what_they_should",
+        ),
+        (
+            ["UPDATE sessions SET end_reason = 'completed' WHERE id = 'ses_2'"],
+            "sessions_cost_what_they_should",
+        ),
+        (
+            [
+                "INSERT INTO sessions (id, order_id, customer_id, expert_id, mode, direction,"
+                " state, ordinal, end_reason, rung_at_ms, metered_at_ms, served_ns, owner,"
+                " checkpoint_at_ms) VALUES ('ses_free', 'ord_1', 'ann', 'eva', 'video', 'one_way',"
+                " 'ended', 3, 'completed', 0, 1, 3600000000000, 'node', 0)",
+                "UPDATE orders SET metered_sessions = 3 WHERE id = 'ord_1'",
+            ],
+            "sessions_cost_what_they_should",
+        ),
+        (
+            [
+                "UPDATE transfers SET key = 'staff' WHERE key = 'session:ses_2:unserved'",
+            ],
+            "sessions_cost_what_they_should",
+        ),
+        (
+            ["""UPDATE orders SET policy = '{"commission_bps": 999}' WHERE id = 'ord_1'"""],
+            "sessions_cost_what_they_should",
+        ),
+        (
+            ["""UPDATE orders SET policy = '{"commission_bps": "x"}' WHERE id = 'ord_1'"""],
+            "sessions_cost_what_they_should",
+        ),
+        (["UPDATE orders SET tariff = '{}' WHERE id = 'ord_1'"], "sessions_cost_what_they_should"),
+        (
+            ["UPDATE orders SET tariff = 'null' WHERE id = 'ord_1'"],
+            "sessions_cost_what_they_should",
+        ),
+        (["UPDATE orders SET tariff = NULL WHERE id = 'ord_1'"], "sessions_cost_what_they_should"),
+        (
+            [
+                """UPDATE orders SET tariff = '{"price_minor": 100, "per_seconds": 0,"""
+                """ "block_seconds": 60, "grace_seconds": 60}' WHERE id = 'ord_1'"""
+            ],
+            "sessions_cost_what_they_should",
+        ),
+        # Sessions
+        (["UPDATE sessions SET served_ns = 9000000000000 WHERE id = 'ses_void'"], "grace_is_kept"),
+        (
+            ["UPDATE sessions SET end_reason = 'completed', served_ns = 0 WHERE id = 'ses_void'"],
+            "grace_is_kept",
+        ),
+        (
+            ["UPDATE sessions SET ordinal = NULL WHERE id = 'ses_void'"],
+            "grace_is_kept ordinals_count_sessions",
+        ),
+        (["UPDATE sessions SET ordinal = 1 WHERE id = 'ses_2'"], "ordinals_count_sessions"),
+        (["UPDATE sessions SET ordinal = 3 WHERE id = 'ses_2'"], "ordinals_count_sessions"),
+        (
+            ["UPDATE orders SET metered_sessions = 3 WHERE id = 'ord_1'"],
+            "ordinals_count_sessions",
+        ),
+        (["UPDATE sessions SET checkpoint_at_ms = 0 WHERE id = 'ses_live'"], "sessions_are_run"),
+        (
+            [
+                "UPDATE sessions SET quarantined_at_ms = 1, checkpoint_at_ms = 0"
+                " WHERE id = 'ses_live'"
+            ],
+            "none_is_quarantined",
+        ),
+        # What belongs to nothing
+        (
+            [
+                "UPDATE holds SET order_id = 'ord_ghost', session_id = 'ses_ghost'"
+                " WHERE key = 'order'"
+            ],
+            "money_belongs_to_orders",
+        ),
+        (["UPDATE holds SET order_id = NULL WHERE key = 'order'"], "money_belongs_to_orders"),
+        (
+            ["UPDATE transfers SET order_id = NULL, session_id = NULL WHERE key = 'c'"],
+            "money_belongs_to_orders sessions_state_their_captures sessions_cost_what_they_should",
+        ),
+        (
+            ["UPDATE transfers SET session_id = NULL WHERE key = 'c'"],
+            "money_belongs_to_orders sessions_state_their_captures sessions_cost_what_they_should",
+        ),
+        (["UPDATE transfers SET order_id = 'ord_2' WHERE key = 'c'"], "money_belongs_to_orders"),
+        (["UPDATE transfers SET order_id = NULL WHERE key = 'back'"], "money_belongs_to_orders"),
     ],
 )
 async def test_every_planted_corruption_is_named(
@@ -270,9 +411,11 @@ async def test_many_differences_are_counted_whole_and_named_in_part(store: Store
             ids = {"id": f"tr_{n}", "key": f"{n}", "amount_minor": 1}
             await tx.execute(sa.insert(t.transfers).values({**transfer, **ids}))
     report = await audit(store)
-    (check,) = [check for check in report.checks if check.count]
-    assert check.count == 2 * rows  # the wallet's side and the world's are missing
-    assert len(check.differences) == MAX_DIFFERENCES
+    found = {check.name: check for check in report.checks if check.count}
+    assert found.keys() == {"transfers_move_what_they_say", "payments_post_once"}
+    moved = found["transfers_move_what_they_say"]
+    assert moved.count == 2 * rows  # the wallet's side and the world's are missing
+    assert len(moved.differences) == MAX_DIFFERENCES
 
 
 def test_the_command_says_what_differs_and_exits_with_one(sqlite_url: str) -> None:

@@ -25,6 +25,7 @@ from engine.audit import audit
 from engine.clock import SystemClock
 from engine.errors import TalktimeError
 from engine.metering.ledger import AccountKind, HoldPart, HoldView, Ledger, StatementLine
+from engine.metering.ledger.checks import CHECKS
 from engine.metering.ledger.model import PLATFORM
 from engine.store import tables as t
 from engine.store.database import Store, Tx
@@ -36,6 +37,11 @@ ORDERS = {"ord_1": ("ann", "eva"), "ord_2": ("ann", "max"), "ord_3": ("bob", "ev
 SESSIONS = {"ses_1": "ord_1", "ses_2": "ord_1", "ses_3": "ord_2", "ses_4": "ord_3"}
 FROM_THE_FIRST = 200
 """How many lines of a statement are compared: more than a history makes."""
+
+# These histories move money as they like, whatever anybody was served.
+_OF_SERVICE = ("sessions_cost_what_they_should", "grace_is_kept", "ordinals_count_sessions")
+_OF_PAPERS = ("payments_post_once", "money_belongs_to_orders")
+_AUDITED = tuple(check for check in CHECKS if check.name not in {*_OF_SERVICE, *_OF_PAPERS})
 
 # Small amounts: exact matches, exhausted holds and refusals all happen often.
 customers, experts = st.sampled_from(CUSTOMERS), st.sampled_from(EXPERTS)
@@ -376,7 +382,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 for user in CUSTOMERS:
                     await self._compare_statement(tx, user)
                 await self._end_everything(tx)
-            report = await audit(self.store)
+            report = await audit(self.store, _AUDITED)
         finally:
             await self.store.close()
         assert report.ok, [check for check in report.checks if check.count]
