@@ -10,12 +10,23 @@ loop on PostgreSQL.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from engine.metering.ledger.business_checks import BUSINESS
-from engine.metering.ledger.checking import Check, Query, count, differing, remaining, summed
+from engine.metering.ledger.checking import (
+    Check,
+    Query,
+    count,
+    differing,
+    named,
+    remaining,
+    summed,
+    text,
+)
 from engine.metering.ledger.model import AccountKind, HoldState, TransferKind
 from engine.store import tables as t
 
@@ -154,26 +165,42 @@ def _transfers_move_what_they_say() -> Query:
         AccountKind.FEES: {TransferKind.CAPTURE: fee, TransferKind.REVERSE: -fee},
         AccountKind.PSP: {TransferKind.TOPUP: -amount, TransferKind.PAYOUT_PAID: amount},
     }
-    return sa.union_all(*(_moved(kind, expected) for kind, expected in sides.items()))
+    moved = _moved(sides)
+    expected, found = [], []
+    for kind, whens in sides.items():
+        amounts = [(_r.kind == transfer.value, value) for transfer, value in whens.items()]
+        expected.append(sa.case(*amounts, else_=0))
+        found.append(sa.func.coalesce(moved.c[kind.value], 0))
+    wrong = [one.is_distinct_from(other) for one, other in zip(expected, found, strict=True)]
+    stated = _r.kind != TransferKind.ADJUST.value
+    return named(
+        _r.id, _listed(sides, expected), _listed(sides, found), stated, sa.or_(*wrong)
+    ).select_from(t.transfers.outerjoin(moved, moved.c.transfer_id == _r.id))
 
 
-def _moved(
-    kind: AccountKind, expected: dict[TransferKind, sa.ColumnElement[Any]]
-) -> sa.Select[Any]:
-    sums = (
-        sa.select(_e.transfer_id, summed(_e.amount_minor).label("total"))
+def _moved(kinds: Iterable[AccountKind]) -> sa.Subquery:
+    """By transfer what it moved on accounts of each kind: all entries are read once."""
+
+    def part(kind: AccountKind) -> sa.ColumnElement[Any]:
+        return summed(sa.case((_a.kind == kind.value, _e.amount_minor), else_=0)).label(kind.value)
+
+    return (
+        sa.select(_e.transfer_id, *(part(kind) for kind in kinds))
         .join_from(t.entries, t.accounts, _a.id == _e.account_id)
-        .where(_a.kind == kind.value)
         .group_by(_e.transfer_id)
         .subquery()
     )
-    whens = [(_r.kind == transfer.value, value) for transfer, value in expected.items()]
-    return differing(
-        _r.id,
-        sa.case(*whens, else_=0),
-        sa.func.coalesce(sums.c.total, 0),
-        _r.kind != TransferKind.ADJUST.value,
-    ).select_from(t.transfers.outerjoin(sums, sums.c.transfer_id == _r.id))
+
+
+def _listed(
+    kinds: Iterable[AccountKind], amounts: Iterable[sa.ColumnElement[Any]]
+) -> sa.ColumnElement[str]:
+    """For people: ``wallet -300 earnings 270 payouts 0 fees 30 psp 0``."""
+    words = [
+        sa.literal(f"{kind.value} ") + text(amount)
+        for kind, amount in zip(kinds, amounts, strict=True)
+    ]
+    return functools.reduce(lambda said, word: said + " " + word, words)
 
 
 def _adjustments_are_whole() -> Query:

@@ -57,8 +57,8 @@ def _of_sqlite(one: _Whole, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(_Whole, "postgresql")
 def _of_postgresql(one: _Whole, compiler: SQLCompiler, **options: Any) -> str:
     column, name = _parts(one, compiler, options)
-    value = f"({column} ->> '{name}')"
-    return f"CASE WHEN {value} ~ '^[0-9]{{1,15}}$' THEN CAST({value} AS bigint) END"
+    digits = f"substring({column} ->> '{name}' from '^[0-9]{{1,15}}$')"  # NULL for all else
+    return f"CAST({digits} AS bigint)"
 
 
 def _apart(query: sa.Select[Any]) -> sa.Subquery:
