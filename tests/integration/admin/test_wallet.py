@@ -103,12 +103,24 @@ async def test_what_is_given_back_shows_on_both_sides(any_world: World) -> None:
 
 async def test_what_a_running_session_sets_aside_is_not_listed(any_world: World) -> None:
     customer = await any_world.sign_in(CUSTOMER)
-    await any_world.set_balance(CUSTOMER, 5_000)
-    assert await customer.wallet() == (5_000, 15_000)
+    order = await customer.order(PER_QUARTER)
+    session = await any_world.session(order["id"], state="in_progress", end_reason=None)
+    before = await statement(customer)
     async with any_world.store.transaction() as tx:
-        (hold,) = await any_world.ledger.open_holds(tx, session_id="ses_other")
-        await any_world.ledger.release(tx, key="test:settle", hold_id=hold.id)
-    assert [line["kind"] for line in await statement(customer)] == ["topup"]
+        held = await any_world.ledger.hold(
+            tx,
+            key=f"session:{session}:hold:2:1",
+            user_id=customer.user_id,
+            currency="EUR",
+            amount_minor=1_200,
+            order_id=order["id"],
+            session_id=session,
+        )
+    assert await customer.wallet() == (17_600, 2_400)
+    assert await statement(customer) == before
+    async with any_world.store.transaction() as tx:
+        await any_world.ledger.release(tx, key="test:settle", hold_id=held.hold_id)
+    assert await statement(customer) == before
 
 
 async def test_pages_neither_repeat_nor_skip_lines(any_world: World) -> None:
