@@ -12,6 +12,7 @@ from engine.metering.ledger import AccountKind, HoldPart, Ledger
 from engine.metering.ledger.checks import CHECKS
 from engine.store import tables as t
 from engine.store.database import Store, Tx
+from tests.support.corrupt import unlock
 from tests.unit.ledger.conftest import Till
 
 _USER = {"display_name": "x", "password_hash": "x", "roles": [], "created_at_ms": 0}
@@ -381,6 +382,7 @@ async def test_every_planted_corruption_is_named(
     history: Till, statements: list[str], names: str
 ) -> None:
     async with history.store.transaction() as tx:
+        await unlock(tx)
         for statement in statements:
             assert (await tx.execute(sa.text(statement))).rowcount > 0
     report = await audit(history.store)

@@ -18,6 +18,7 @@ from engine.metering.policy import Policy
 from engine.metering.tariff import Tariff
 from engine.store import tables as t
 from engine.store.database import Store
+from tests.support.corrupt import unlock
 
 DAY_S = 86_400
 SESSIONS = 400
@@ -171,6 +172,7 @@ async def test_what_the_tariff_charges_is_what_the_audit_expects(
 async def test_one_unit_more_is_named_for_each(any_store: Store, books: _Books) -> None:
     c = t.transfers.c
     async with any_store.transaction() as tx:
+        await unlock(tx)
         more = sa.update(t.transfers).where(c.kind == "capture")
         await tx.execute(more.values(amount_minor=c.amount_minor + 1))
     price, grace = (await audit(any_store, PRICES)).checks
@@ -182,6 +184,7 @@ async def test_one_unit_more_is_named_for_each(any_store: Store, books: _Books) 
 async def test_another_fee_is_named_for_each(any_store: Store, books: _Books) -> None:
     c = t.transfers.c
     async with any_store.transaction() as tx:
+        await unlock(tx)
         less = sa.update(t.transfers).where(c.kind == "capture", c.fee_minor > 0)
         fewer = (await tx.execute(less.values(fee_minor=c.fee_minor - 1))).rowcount
     assert (await audit(any_store, PRICES)).checks[0].count == fewer > 0
