@@ -49,8 +49,14 @@ from tests.support.virtual_clock import VirtualClock
 
 SECRET = "a secret of tests, long enough to sign"
 CHEAP = PasswordCost(passes=1, memory_kib=8, lanes=1)
-_BY_HAND = {"sessions_cost_what_they_should", "grace_is_kept", "ordinals_count_sessions"}
-"""Checks that sessions written by hand break: nothing was served of what these tests capture."""
+_BY_HAND = {
+    "sessions_cost_what_they_should",
+    "grace_is_kept",
+    "ordinals_count_sessions",
+    "sessions_are_run",
+}
+"""Checks that sessions written by hand break: nothing was served of what these tests capture, and
+no engine runs them while months pass."""
 CUSTOMER, EXPERT, STAFF = demo.CUSTOMER_EMAIL, demo.EXPERT_EMAIL, demo.STAFF_EMAIL
 PER_QUARTER = "lst_demo_lease"
 PER_MINUTE = "lst_demo_contract"
