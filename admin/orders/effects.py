@@ -55,6 +55,7 @@ async def refund_part(step: Step) -> None:
         step.row,
         amount_minor=step.body.amount_minor,
         reason=step.body.reason,
+        once=step.body.once,
     )
     await debts.note(step)
     step.data |= {"refunded_minor": refunded, "reason": step.body.reason}

@@ -79,10 +79,13 @@ class Requirements(Body):
 
 
 class Refund(Body):
-    """What staff give back of an order, paid out to the expert or not."""
+    """What staff give back of an order, paid out to the expert or not. `once` names the refund,
+    so that the same form sent twice gives back once.
+    """
 
     amount_minor: Annotated[int, Meta(ge=1)]
     reason: Annotated[str, Meta(min_length=1, max_length=200)]
+    once: Annotated[str, Meta(max_length=64)] = ""
 
 
 MOVES = (

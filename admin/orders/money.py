@@ -80,14 +80,19 @@ async def release_all(deps: AdminDeps, tx: Tx, order: Row) -> int:
     return returned
 
 
-async def reverse(deps: AdminDeps, tx: Tx, order: Row, *, amount_minor: int, reason: str) -> int:
+async def reverse(
+    deps: AdminDeps, tx: Tx, order: Row, *, amount_minor: int, reason: str, once: str = ""
+) -> int:
     """Give back `amount_minor` of what was captured, from the latest capture backwards.
 
     What remains of a capture is shared as if no more had ever been captured: the platform keeps
-    its commission on that, to the cent, and the expert the rest (C30). Raises
-    `Conflict("refund_exceeds_price")`.
+    its commission on that, to the cent, and the expert the rest (C30). `once` names the refund:
+    under one name money is given back once. Raises `Conflict`: `already_refunded`,
+    `refund_exceeds_price`.
     """
-    rest, terms = amount_minor, of_order(order.terms)
+    if once and await _known(tx, _refund_key(order, once, 0)):
+        raise Conflict("already_refunded", "This was given back already.")
+    rest, terms, parts = amount_minor, of_order(order.terms), 0
     for paid in await _captures(tx, order.id):
         part = min(rest, paid.left_minor)
         if part <= 0:
@@ -96,7 +101,7 @@ async def reverse(deps: AdminDeps, tx: Tx, order: Row, *, amount_minor: int, rea
         kept = min(fee_left, terms.fee_minor(paid.left_minor - part))
         await deps.ledger.reverse(
             tx,
-            key=f"order:{order.id}:refund:{paid.id}:{paid.left_minor}",
+            key=_refund_key(order, once or f"{paid.id}:{paid.left_minor}", parts),
             transfer_id=paid.id,
             amount_minor=part,
             fee_minor=min(part, fee_left - kept),
@@ -105,9 +110,18 @@ async def reverse(deps: AdminDeps, tx: Tx, order: Row, *, amount_minor: int, rea
             session_id=paid.session_id,
         )
         rest -= part
+        parts += 1
     if rest:
         raise Conflict("refund_exceeds_price", "More than was paid cannot be given back.")
     return amount_minor
+
+
+def _refund_key(order: Row, once: str, part: int) -> str:
+    return f"order:{order.id}:refund:{once}:{part}"
+
+
+async def _known(tx: Tx, key: str) -> bool:
+    return await tx.scalar(sa.select(transfers.c.id).where(transfers.c.key == key)) is not None
 
 
 async def captured_minor(tx: Tx, order_id: str) -> int:

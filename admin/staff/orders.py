@@ -22,7 +22,8 @@ from admin.staff import log
 from admin.staff.guard import Guard, read_form, render
 from admin.staff.login import StaffSession
 from admin.staff.money_text import minor_of
-from engine.errors import NotFound
+from engine.errors import Conflict, NotFound
+from engine.ids import new_id
 from engine.store.database import Tx
 from engine.store.market_tables import cases
 from engine.store.tables import orders, sessions, users
@@ -64,7 +65,7 @@ class OrderPages:
             held = await order_money.held_minor(deps, tx, row)
             captured = await order_money.captured_minor(tx, order_id)
             known = await facts(deps, tx, [row])
-            shown = {
+            shown: dict[str, Any] = {
                 "sessions": await _sessions(tx, order_id),
                 "cases": await _cases(tx, order_id),
                 "events": await log.about(tx, order_id),
@@ -73,21 +74,28 @@ class OrderPages:
         actions = possible(ORDER, situation_of(deps, ORDER, row, known, actor), actor)
         figures = {"price": row.prepay_minor, "held": held, "captured": captured}
         amounts = {name: money(minor, row.currency) for name, minor in figures.items()}
-        return render(
-            "order.html", session, "orders", order=row, actions=actions, **shown, **amounts
-        )
+        shown |= {"order": row, "actions": actions, "once": new_id("ref")}
+        return render("order.html", session, "orders", **shown, **amounts)
 
     async def refund(self, request: web.Request, session: StaffSession) -> web.Response:
+        """Give back a part; the form's own key makes it happen once."""
         order_id, form = request.match_info["id"], await read_form(request)
         body = {
             "amount_minor": minor_of(form.get("amount", "")),
             "reason": form.get("reason", "").strip(),
+            "once": form.get("once", ""),
         }
-        async with self._deps.store.transaction() as tx:
-            subject, actor = order_of(order_id), session.viewer.actor
-            done = await transition(self._deps, tx, subject, "refund", actor, body=body)
+        seen = web.HTTPSeeOther(f"/admin/orders/{order_id}")
+        try:
+            async with self._deps.store.transaction() as tx:
+                subject, actor = order_of(order_id), session.viewer.actor
+                done = await transition(self._deps, tx, subject, "refund", actor, body=body)
+        except Conflict as refusal:
+            if refusal.code == "already_refunded":
+                raise seen from None  # a double click: the page shows what the first one did
+            raise
         await done.tell()
-        raise web.HTTPSeeOther(f"/admin/orders/{order_id}")
+        raise seen
 
 
 def _orders() -> sa.Select[Any]:

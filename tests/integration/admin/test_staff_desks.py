@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -83,6 +84,40 @@ async def test_an_order_is_found_and_money_given_back(world: World, browser: Bro
         status, _ = await browser.post(f"{path}/refund", amount=amount, reason="wrong")
         assert status == 422
     assert await customer.wallet() == (20_000 - 350, 0)
+
+
+async def test_a_refund_form_sent_twice_gives_back_once(world: World, browser: Browser) -> None:
+    customer = await world.sign_in(CUSTOMER)
+    order = await customer.order(PER_QUARTER)
+    session = await world.session(order["id"])
+    for number in (1, 2):
+        await world.capture(session, 400, number)
+    await customer.post(f"/orders/{order['id']}/close")
+    await browser.sign_in()
+    path = f"/admin/orders/{order['id']}"
+    _, page = await browser.get(path)
+    (once,) = re.findall(r'name="once" value="([^"]+)"', page)
+    form = {"once": once, "amount": "5.00", "reason": "not as agreed"}  # more than one capture
+    for _ in range(2):
+        status, page = await browser.post(f"{path}/refund", **form)
+        assert (status, "Give money back" in page) == (200, True)
+    assert await customer.wallet() == (20_000 - 300, 0)
+    assert len(await events(world, "order.refunded")) == 1
+    (other,) = re.findall(r'name="once" value="([^"]+)"', page)
+    await browser.post(f"{path}/refund", **form | {"once": other, "amount": "1.00"})
+    assert await customer.wallet() == (20_000 - 200, 0)
+
+
+async def test_a_refund_sent_twice_at_once_gives_back_once(any_world: World) -> None:
+    customer, staff = await any_world.sign_in(CUSTOMER), await any_world.sign_in(STAFF)
+    order = await customer.order(PER_QUARTER)
+    await any_world.capture(await any_world.session(order["id"]), 600)
+    body = {"amount_minor": 250, "reason": "not as agreed", "once": "ref_1"}
+    path = f"/admin/orders/{order['id']}/refund"
+    answers = await asyncio.gather(*(staff.post(path, body) for _ in range(4)))
+    assert sorted(status for status, _ in answers) == [200, 409, 409, 409]
+    codes = {answer["code"] for status, answer in answers if status == 409}
+    assert codes == {"already_refunded"}
 
 
 async def test_an_account_is_set_right_once_per_form(world: World, browser: Browser) -> None:
