@@ -36,7 +36,7 @@ class Auditing:
         self.took_ns = 0
         """How long the last one took."""
         self.failures = 0
-        """Audits that the store did not answer."""
+        """Audits that came to no end: the store did not answer, or held what cannot be read."""
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -59,13 +59,15 @@ class Auditing:
         begun_ns = self._clock.now_ns()
         try:
             self.last = await audit(self._store)
-        except Unavailable:
-            self.failures += 1
-            _log.warning("audit.not_done")
-        else:
             for check in self.last.checks:
                 if check.count:
                     _log.error("audit.difference", check=check.name, count=check.count)
+        except Unavailable:
+            self.failures += 1
+            _log.warning("audit.not_done")
+        except Exception:  # what it cannot read may be what it is to find: it must not fall silent
+            self.failures += 1
+            _log.exception("audit.failed")
         now_ns = self._clock.now_ns()
         self.took_ns = now_ns - begun_ns
         rest_ns = max(self._every_ns, _SHARE * self.took_ns)

@@ -86,7 +86,7 @@ class _Snapshot(Collector):
 
 def _audited(auditing: Auditing) -> Iterator[Metric]:
     """What the last audit of this process found; only its failures before there was one."""
-    failures = CounterMetricFamily("talktime_audit_failures", "Audits the store did not answer.")
+    failures = CounterMetricFamily("talktime_audit_failures", "Audits that came to no end.")
     failures.add_metric([], auditing.failures)
     yield failures
     report = auditing.last

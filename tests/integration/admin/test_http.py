@@ -274,6 +274,28 @@ async def test_an_audit_that_the_store_does_not_answer_is_counted_and_repeated(
     await auditing.stop()
 
 
+async def test_an_audit_that_meets_what_it_cannot_read_is_counted_and_repeated(
+    world: World,
+) -> None:
+    """Money on an account of a kind that nobody knows must not end the watching."""
+    auditing, odd = world.deps.auditing, {"kind": "suspense", "owner_id": "platform"}
+    values = {"id": "acc_odd", "currency": "EUR", "balance_minor": 0, "created_at_ms": 0}
+    async with world.store.transaction() as tx:
+        await tx.execute(sa.insert(accounts).values(values | odd))
+    auditing.start()
+    await auditing.done()
+    assert (auditing.failures, auditing.last) == (1, None)
+    async with world.client.get("/metrics") as answer:
+        assert "talktime_audit_failures_total 1.0" in await answer.text()
+    async with world.store.transaction() as tx:
+        await tx.execute(sa.delete(accounts).where(accounts.c.id == "acc_odd"))
+    world.audit_clock.advance(60)
+    await auditing.done()
+    assert auditing.last is not None
+    await auditing.stop()
+    assert world.audit_clock.armed == 0
+
+
 async def test_metrics_may_ask_for_a_token(store: Store) -> None:
     world = World(store, metrics_token="let-me-see")
     await world.start()
