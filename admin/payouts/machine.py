@@ -5,23 +5,30 @@
         └─cancel──> cancelled  (the money is back with the earnings in all but paid)
 
 The money leaves the earnings when the payout is asked for, so that nobody asks for it twice.
+Staff decide nothing about payouts of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from admin.market.transitions import Actor, Machine, Move, Step, Subject
+from admin.market.transitions import Actor, Machine, Move, Situation, Step, Subject
 from admin.payouts.schemas import PayoutReason, Sent
 from admin.ports import AdminDeps
 from admin.queries import Row
 from admin.wallet.announce import announce
-from engine.errors import Conflict, TalktimeError
+from engine.errors import Conflict, Forbidden, TalktimeError
 from engine.store.database import Tx
 from engine.store.tables import payments
 
 _FINANCE = "finance"
 _OUT = ("out",)
+
+
+def _not_own(situation: Situation) -> TalktimeError | None:
+    if situation.parties:
+        return Forbidden("own_payout", "Somebody else must decide about a payout of your own.")
+    return None
 
 
 async def _return(step: Step) -> None:
@@ -64,6 +71,7 @@ MOVES = (
         to="approved",
         permission=_FINANCE,
         kinds=_OUT,
+        guards=(_not_own,),
         event="payout.approved",
     ),
     Move(
@@ -72,6 +80,7 @@ MOVES = (
         to="failed",
         permission=_FINANCE,
         kinds=_OUT,
+        guards=(_not_own,),
         effects=(_return,),
         event="payout.failed",
         body=PayoutReason,
@@ -82,6 +91,7 @@ MOVES = (
         to="sent",
         permission=_FINANCE,
         kinds=_OUT,
+        guards=(_not_own,),
         effects=(_send,),
         event="payout.sent",
         body=Sent,
@@ -92,6 +102,7 @@ MOVES = (
         to="paid",
         permission=_FINANCE,
         kinds=_OUT,
+        guards=(_not_own,),
         effects=(_arrive,),
         event="payout.paid",
     ),
@@ -101,6 +112,7 @@ MOVES = (
         to="failed",
         permission=_FINANCE,
         kinds=_OUT,
+        guards=(_not_own,),
         effects=(_return,),
         event="payout.failed",
         body=PayoutReason,

@@ -20,7 +20,7 @@ from admin.staff.money_text import minor_of
 from admin.staff.people import user_named
 from admin.wallet.announce import announce
 from engine.audit import audit
-from engine.errors import BadInput
+from engine.errors import BadInput, Forbidden
 from engine.ids import new_id
 from engine.metering.ledger import AccountKind
 from engine.ratelimit import Limiter, Rate
@@ -82,6 +82,8 @@ class MoneyPages:
     async def adjust(self, request: web.Request, session: StaffSession) -> web.Response:
         """Move money between an account and the fees; the form's own key makes it happen once."""
         form, user_id = await read_form(request), request.match_info["id"]
+        if user_id == session.viewer.id:
+            raise Forbidden("own_account", "Somebody else must adjust an account of your own.")
         kind = AccountKind.EARNINGS if form.get("account") == "earnings" else AccountKind.WALLET
         amount_minor, reason = minor_of(form.get("amount", "")), form.get("reason", "").strip()
         deps, currency = self._deps, self._deps.settings.currency

@@ -213,6 +213,25 @@ async def test_finance_takes_the_approved_ones_to_the_bank(world: World) -> None
         assert answer.status == 403
 
 
+async def test_nobody_decides_about_a_payout_of_their_own(any_world: World) -> None:
+    expert, staff = await earn(any_world, 9_000), await any_world.sign_in(STAFF)
+    async with any_world.store.transaction() as tx:
+        mine = sa.update(users).where(users.c.id == expert.user_id)
+        await tx.execute(mine.values(roles=["member", "expert", "finance"]))
+    payout = await request(expert)
+    assert payout["actions"] == ["cancel"]
+    path, reason = f"/admin/payouts/{payout['id']}", {"reason": "my money"}
+    for actions, then in (
+        ({"approve": None, "reject": reason}, ("approve", None)),
+        ({"send": {"reference": "run 7"}, "fail": reason}, ("send", {"reference": "run 7"})),
+        ({"confirm": None, "fail": reason}, ("confirm", None)),
+    ):
+        for action, body in actions.items():
+            status, refusal = await expert.post(f"{path}/{action}", body)
+            assert (status, refusal["code"]) == (403, "own_payout"), action
+        assert (await staff.post(f"{path}/{then[0]}", then[1]))[0] == 200
+
+
 async def test_only_staff_with_finance_decide(world: World) -> None:
     expert, staff = await earn(world, 5_000), await world.sign_in(STAFF)
     payout = await request(expert)

@@ -144,6 +144,18 @@ async def test_an_account_is_set_right_once_per_form(world: World, browser: Brow
     assert await customer.wallet() == (21_250, 0)
 
 
+async def test_nobody_adjusts_an_account_of_their_own(world: World, browser: Browser) -> None:
+    staff = await world.sign_in(STAFF)
+    await browser.sign_in()
+    path = f"/admin/users/{staff.user_id}"
+    _, page = await browser.get(path)
+    assert "Set an account right" not in page
+    for account in ("wallet", "earnings"):
+        form = {"once": account, "account": account, "amount": "5", "reason": "a present"}
+        assert (await browser.post(f"{path}/adjust", **form))[0] == 403
+    assert await events(world, "account.adjusted") == []
+
+
 async def test_users_are_found_by_name_and_e_mail(world: World, browser: Browser) -> None:
     await browser.sign_in()
     for text in ("elena", "expert@", await world.user_id(EXPERT)):
