@@ -22,14 +22,16 @@ import structlog
 
 from admin.payments.provider import Announced, NewPayment, PaymentEvent
 from engine.errors import BadInput, Unavailable
+from engine.metering.money import minor_digits
 
 _log = structlog.get_logger(__name__)
 _TOKEN = re.compile(r"[0-9A-Za-z-]{8,120}")
 _TIMEOUT_S = 20.0
 _NO_IDENTITY = "11111111111"
 """What iyzico asks merchants to send who do not know the payer's identity number."""
-_MINOR = 100
+_DIGITS = 2
 """All currencies that iyzico takes have two decimals."""
+_MINOR = 10**_DIGITS
 
 
 class _Initialized(msgspec.Struct, rename="camel"):
@@ -84,6 +86,8 @@ class IyzicoProvider:
         self._connections = connections or _Tls()
 
     async def create(self, payment: NewPayment) -> Announced:
+        if minor_digits(payment.currency) != _DIGITS:
+            raise BadInput("amount_not_payable", f"iyzico takes no {payment.currency}.")
         said = await self._call(iyzipay.CheckoutFormInitialize().create, self._asked(payment))
         try:
             known = msgspec.convert(said, _Initialized)

@@ -62,7 +62,9 @@ class PaymentProvider(Protocol):
         ...
 
     async def create(self, payment: NewPayment) -> Announced:
-        """Announce a payment. Raises `Unavailable("payment_provider_unavailable")`."""
+        """Announce a payment. Raises `Unavailable("payment_provider_unavailable")`, and
+        `BadInput("amount_not_payable")` for what it cannot take exactly.
+        """
         ...
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> PaymentEvent | None:

@@ -56,7 +56,8 @@ async def create(
     """201 with a pending top-up.
 
     Raises `NotFound("order_not_found")`, `Conflict("already_paid")`, `Conflict("order_closed")`,
-    `Unavailable`: `no_payment_provider`, `payment_provider_unavailable`.
+    `BadInput("amount_not_payable")`, `Unavailable`: `no_payment_provider`,
+    `payment_provider_unavailable`.
     """
     user_id = payer.id
     provider = _default_provider(deps)
@@ -82,7 +83,13 @@ async def create(
             )
         )
     back = f"{deps.settings.public_url}/?top_up={payment_id}"
-    known = await provider.create(NewPayment(payment_id, payer, currency, amount_minor, back))
+    asked = NewPayment(payment_id, payer, currency, amount_minor, back)
+    try:
+        known = await provider.create(asked)
+    except BadInput:
+        async with deps.store.transaction() as tx:
+            await _set_state(deps, tx, payment_id, "failed")
+        raise
     async with deps.store.transaction() as tx:
         await tx.execute(
             sa.update(payments)

@@ -14,6 +14,7 @@ import stripe
 import structlog
 
 from admin.payments.provider import Announced, NewPayment, PaymentEvent
+from admin.payments.stripe_units import from_stripe, to_stripe
 from engine.errors import BadInput, Unauthorized, Unavailable
 
 _log = structlog.get_logger(__name__)
@@ -67,7 +68,7 @@ class StripeProvider:
             "quantity": 1,
             "price_data": {
                 "currency": payment.currency.lower(),
-                "unit_amount": payment.amount_minor,
+                "unit_amount": to_stripe(payment.amount_minor, payment.currency),
                 "product_data": {"name": "Wallet top-up"},
             },
         }
@@ -111,7 +112,8 @@ class StripeProvider:
         if outcome is None:
             return None
         currency = session.currency.upper()
-        return PaymentEvent(session.id, outcome, currency, session.amount_total)
+        amount_minor = from_stripe(session.amount_total, currency)
+        return PaymentEvent(session.id, outcome, currency, amount_minor)
 
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]

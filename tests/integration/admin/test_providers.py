@@ -11,11 +11,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+import sqlalchemy as sa
 
 from admin.payments.iyzico_provider import IyzicoProvider
 from admin.payments.provider import NewPayment, Payer, PaymentEvent
 from admin.payments.stripe_provider import StripeProvider
 from engine.errors import BadInput, Unauthorized, Unavailable
+from engine.store.tables import payments
 from tests.integration.admin.conftest import CUSTOMER, World
 from tests.support.payment_servers import PlainConnections, Server, serving
 
@@ -83,6 +85,76 @@ async def test_stripe_makes_a_checkout_of_exactly_the_amount(
     assert asked["client_reference_id"] == "pay_1"
     assert headers["Idempotency-Key"] == "pay_1"
     assert headers["Authorization"] == "Bearer sk_test_1"
+
+
+UNITS = [
+    ("EUR", 2_550, 2_550),
+    ("JPY", 500, 500),
+    ("HUF", 50_000, 50_000),
+    ("ISK", 500, 50_000),
+    ("UGX", 500, 50_000),
+    ("MGA", 50_000, 500),
+    ("KWD", 5_120, 5_120),
+]
+
+
+@pytest.mark.parametrize(("currency", "ours", "theirs"), UNITS)
+async def test_stripe_is_asked_and_understood_in_its_own_minor_units(
+    stripe: StripeProvider, server: Server, currency: str, ours: int, theirs: int
+) -> None:
+    checkout = {"id": "cs_1", "object": "checkout.session", "url": "https://checkout.test"}
+    server.answers["/v1/checkout/sessions"] = (200, checkout)
+    await stripe.create(NewPayment("pay_1", PAYER, currency, ours, "https://market.example/"))
+    ((_, _, body),) = server.asked
+    assert parse_qs(body)["line_items[0][price_data][unit_amount]"] == [str(theirs)]
+    paid = SESSION | {"currency": currency.lower(), "amount_total": theirs}
+    event = await stripe.receive(*stripe_event("checkout.session.completed", paid))
+    assert event == PaymentEvent("cs_1", "succeeded", currency, ours)
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount_minor"),
+    [("MGA", 50_050), ("KWD", 5_124), ("CLF", 10_001), ("IQD", 1_001)],
+)
+async def test_stripe_is_not_asked_for_what_it_cannot_write(
+    stripe: StripeProvider, server: Server, currency: str, amount_minor: int
+) -> None:
+    with pytest.raises(BadInput) as refusal:
+        await stripe.create(NewPayment("pay_1", PAYER, currency, amount_minor, "https://m/"))
+    assert (refusal.value.code, server.asked) == ("amount_not_payable", [])
+
+
+async def test_a_part_of_a_minor_unit_is_not_booked(stripe: StripeProvider) -> None:
+    odd = SESSION | {"currency": "isk", "amount_total": 50_050}
+    with pytest.raises(BadInput):
+        await stripe.receive(*stripe_event("checkout.session.completed", odd))
+
+
+async def test_iyzico_is_not_asked_for_currencies_without_two_decimals(
+    iyzico: IyzicoProvider, server: Server
+) -> None:
+    for currency in ("JPY", "KWD"):
+        with pytest.raises(BadInput):
+            await iyzico.create(NewPayment("pay_1", PAYER, currency, 500, "https://m/"))
+    assert server.asked == []
+
+
+async def test_a_top_up_that_cannot_be_paid_is_refused_and_pends_nowhere(
+    world: World, stripe: StripeProvider
+) -> None:
+    providers = world.deps.providers
+    assert isinstance(providers, dict)
+    providers.clear()
+    providers[stripe.name] = stripe
+    object.__setattr__(world.deps.settings, "currency", "MGA")
+    customer = await world.sign_in(CUSTOMER)
+    status, refusal = await customer.post("/wallet/top-ups", {"amount_minor": 50_050})
+    assert (status, refusal["code"]) == (422, "amount_not_payable")
+    async with world.store.reading() as tx:
+        states = await tx.scalars(
+            sa.select(payments.c.state).where(payments.c.user_id == customer.user_id)
+        )
+        assert "pending" not in set(states)
 
 
 async def test_stripe_refusing_or_failing_is_told_as_unavailable(
