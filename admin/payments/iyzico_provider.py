@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import parse_qs
 
 import iyzipay
@@ -34,6 +34,10 @@ _DIGITS = 2
 _MINOR = 10**_DIGITS
 
 
+_APPROVED, _REFUSED = 1, -1
+"""As iyzico's look for fraud ended."""
+
+
 class _Initialized(msgspec.Struct, rename="camel"):
     token: str
     payment_page_url: str
@@ -44,6 +48,18 @@ class _Detail(msgspec.Struct, rename="camel"):
     currency: str
     price: Decimal
     basket_id: str
+    fraud_status: int | None = None
+    """Of a payment that went through: 1 it is ours, 0 people at iyzico still look at it, -1 they
+    refused it and it goes back.
+    """
+
+    @property
+    def outcome(self) -> Literal["succeeded", "failed"] | None:
+        """None: not decided yet."""
+        if self.payment_status == "FAILURE" or self.fraud_status == _REFUSED:
+            return "failed"
+        approved = self.payment_status == "SUCCESS" and self.fraud_status == _APPROVED
+        return "succeeded" if approved else None
 
 
 class _Notice(msgspec.Struct):
@@ -148,10 +164,9 @@ class IyzicoProvider:
                 raise BadInput("bad_webhook", "This amount is no whole number of minor units.")
         except (msgspec.ValidationError, InvalidOperation):
             raise BadInput("bad_webhook", "iyzico knows no such payment.") from None
-        outcome: dict[str, Any] = {"SUCCESS": "succeeded", "FAILURE": "failed"}
-        if detail.payment_status not in outcome:
-            return None  # not decided yet
-        return PaymentEvent(token, outcome[detail.payment_status], detail.currency, int(amount))
+        if detail.outcome is None:
+            return None
+        return PaymentEvent(token, detail.outcome, detail.currency, int(amount))
 
     async def _call(self, method: Any, asked: dict[str, Any]) -> dict[str, Any]:
         """The library's call in a thread; the decoded answer."""

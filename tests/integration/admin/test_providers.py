@@ -217,13 +217,24 @@ async def test_iyzico_makes_a_checkout_of_exactly_the_amount(
     assert headers["Authorization"].startswith("IYZWSv2 ")
 
 
-@pytest.mark.parametrize(("said", "outcome"), [("SUCCESS", "succeeded"), ("FAILURE", "failed")])
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ({"paymentStatus": "SUCCESS", "fraudStatus": 1}, "succeeded"),
+        ({"paymentStatus": "SUCCESS", "fraudStatus": 0}, None),
+        ({"paymentStatus": "SUCCESS", "fraudStatus": -1}, "failed"),
+        ({"paymentStatus": "SUCCESS", "fraudStatus": None}, None),
+        ({"paymentStatus": "SUCCESS"}, None),
+        ({"paymentStatus": "FAILURE"}, "failed"),
+        ({"paymentStatus": "INIT_THREEDS"}, None),
+    ],
+)
 async def test_iyzico_is_asked_what_a_token_stands_for(
-    iyzico: IyzicoProvider, server: Server, said: str, outcome: Any
+    iyzico: IyzicoProvider, server: Server, said: dict[str, Any], outcome: Any
 ) -> None:
-    detail = {"paymentStatus": said, "currency": "EUR", "price": 25.5, "basketId": "pay_1"}
-    server.answers[DETAIL] = (200, {"status": "success", **detail})
-    event = PaymentEvent(TOKEN, outcome, "EUR", 2_550)
+    detail = {"currency": "EUR", "price": 25.5, "basketId": "pay_1"}
+    server.answers[DETAIL] = (200, {"status": "success", **detail, **said})
+    event = outcome and PaymentEvent(TOKEN, outcome, "EUR", 2_550)
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert await iyzico.receive(form, f"token={TOKEN}".encode()) == event
     notice = {"Content-Type": "application/json"}
@@ -269,9 +280,14 @@ async def test_B58_a_payer_comes_back_from_iyzico_with_the_money_booked(
     customer = await world.sign_in(CUSTOMER)
     status, top_up = await customer.post("/wallet/top-ups", {"amount_minor": 2_550})
     assert (status, top_up["checkout_url"]) == (201, "https://pay.example/")
-    detail = {"paymentStatus": "SUCCESS", "currency": "EUR", "price": "25.50"}
-    server.answers[DETAIL] = (200, {"status": "success", "basketId": top_up["id"], **detail})
+    detail: dict[str, Any] = {"paymentStatus": "SUCCESS", "fraudStatus": 0}
+    detail |= {"status": "success", "basketId": top_up["id"], "currency": "EUR", "price": "25.50"}
+    server.answers[DETAIL] = (200, detail)
     url = "/api/v1/payments/iyzico/webhook"
+    async with world.client.post(url, data={"token": TOKEN}, allow_redirects=False) as answer:
+        assert answer.status == 303
+    assert await customer.wallet() == (20_000, 0)
+    detail["fraudStatus"] = 1  # it was looked at meanwhile, and iyzico's server tells of it
     for _ in range(2):
         async with world.client.post(url, data={"token": TOKEN}, allow_redirects=False) as answer:
             assert (answer.status, answer.headers["Location"]) == (303, "http://talktime.test/")
