@@ -18,11 +18,13 @@ from admin.market.routes import move_route
 from admin.market.transitions import Done
 from engine.store.database import Tx
 
+Kind = Literal[
+    "listing", "application", "triage", "dispute", "report", "support", "payout", "payment"
+]
+
 
 class QueueQuery(Struct):
-    kind: (
-        Literal["listing", "application", "triage", "dispute", "report", "support", "payout"] | None
-    ) = None
+    kind: Kind | None = None
     state: Literal["open", "in_progress", "info_requested", "decided", "withdrawn"] | None = None
     overdue: bool = False
     cursor: CursorText | None = None

@@ -20,6 +20,7 @@ PERMISSIONS: Mapping[str, str] = {
     "report": "support",
     "support": "support",
     "payout": "finance",
+    "payment": "finance",
 }
 """By kind: whose desk it is on."""
 

@@ -11,6 +11,7 @@ REPORT = CaseKind(
     name="report", decisions=("upheld", "dismissed"), decide=nothing, withdraw=nothing
 )
 SUPPORT = CaseKind(name="support", decisions=("solved",), decide=nothing, withdraw=nothing)
+PAYMENT = CaseKind(name="payment", decisions=("solved",), decide=nothing)
 
-KINDS: Mapping[str, CaseKind] = {kind.name: kind for kind in (DISPUTE, REPORT, SUPPORT)}
+KINDS: Mapping[str, CaseKind] = {kind.name: kind for kind in (DISPUTE, REPORT, SUPPORT, PAYMENT)}
 """By name. A kind without an entry is seen in the queue and decided elsewhere."""

@@ -28,6 +28,7 @@ CASE_PERMISSION = {
     "report": "support",
     "support": "support",
     "payout": "finance",
+    "payment": "finance",
 }
 """Who decides a case reads what belongs to it."""
 

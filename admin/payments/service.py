@@ -18,6 +18,7 @@ from admin.orders import service as orders_service
 from admin.orders.machine import ORDER
 from admin.orders.states import Facts
 from admin.orders.views import find as find_order
+from admin.payments import trouble
 from admin.payments.provider import NewPayment, Payer, PaymentEvent, PaymentProvider
 from admin.ports import AdminDeps
 from admin.queries import Row
@@ -28,6 +29,7 @@ from engine.store.database import Tx
 from engine.store.tables import payments
 
 MOST_REF_CHARACTERS = 120
+_MISMATCH = "amount_mismatch"
 _log = structlog.get_logger(__name__)
 
 
@@ -150,12 +152,35 @@ async def receive(
     if provider is None:
         raise NotFound("provider_not_found", "There is no such payment provider.")
     event = await provider.receive(headers, body)
-    if event is None:
-        return None
-    async with deps.store.transaction() as tx:
-        booked = await book(deps, tx, provider_name, event)
+    return None if event is None else await take(deps, provider_name, event)
+
+
+async def take(deps: AdminDeps, provider_name: str, event: PaymentEvent) -> Booked:
+    """Book a verified event and tell of it; people hear of one that does not fit.
+
+    Raises `NotFound("payment_not_found")`, `BadInput("amount_mismatch")`.
+    """
+    try:
+        async with deps.store.transaction() as tx:
+            booked = await book(deps, tx, provider_name, event)
+    except BadInput as refusal:
+        if refusal.code == _MISMATCH:
+            await _report_mismatch(deps, provider_name, event)
+        raise
     await booked.tell(deps)
     return booked
+
+
+async def _report_mismatch(deps: AdminDeps, provider_name: str, event: PaymentEvent) -> None:
+    """In a transaction of its own: the refused one leaves nothing behind."""
+    async with deps.store.transaction() as tx:
+        row = await find_by_ref(tx, provider_name, event.provider_ref)
+        assert row is not None
+        said = trouble.amount_text(event.amount_minor, event.currency)
+        asked = trouble.amount_text(row.amount_minor, row.currency)
+        title = f"{provider_name} told of {said} where {asked} was asked for"
+        body = f"It says {event.outcome}; nothing was booked and the payment is {row.state}."
+        await trouble.report(deps, tx, row, title, body)
 
 
 async def book(deps: AdminDeps, tx: Tx, provider_name: str, event: PaymentEvent) -> Booked:
@@ -165,7 +190,7 @@ async def book(deps: AdminDeps, tx: Tx, provider_name: str, event: PaymentEvent)
         raise NotFound("payment_not_found", "There is no such payment.")
     if (event.amount_minor, event.currency) != (row.amount_minor, row.currency):
         _log.error("payment_amount_mismatch", payment=row.id, said=event.amount_minor)
-        raise BadInput("amount_mismatch", "The amount is not the one that was asked for.")
+        raise BadInput(_MISMATCH, "The amount is not the one that was asked for.")
     # A card that was refused first may be accepted on the next try; money that came stays booked.
     if row.state in {"succeeded", event.outcome}:
         return Booked(row.id, row.user_id, row.currency, changed=False)

@@ -166,7 +166,7 @@ cases = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("number", sa.String(20), nullable=False, unique=True),
-    # listing, application, triage, dispute, report, support, payout
+    # listing, application, triage, dispute, report, support, payout, payment
     sa.Column("kind", Code, nullable=False),
     sa.Column("subject_type", Code, nullable=False),  # listing, order, user, payment, message, ...
     sa.Column("subject_id", Id, nullable=False, index=True),

@@ -15,6 +15,7 @@ from tests.integration.admin.conftest import (
     EXPERT,
     PER_QUARTER,
     SECRET,
+    STAFF,
     World,
 )
 
@@ -101,6 +102,25 @@ async def test_a_webhook_that_does_not_fit_changes_nothing(
     assert (answer[0], answer[1]["code"]) == (status, code)
     assert await postings(any_world) == 0
     assert await customer.wallet() == (20_000, 0)
+
+
+async def test_finance_hears_once_of_an_amount_that_does_not_fit(any_world: World) -> None:
+    customer, staff = await any_world.sign_in(CUSTOMER), await any_world.sign_in(STAFF)
+    ref = await customer.top_up(2_500)
+    for amount_minor in (2_400, 2_400, 2_300):
+        assert (await succeed(any_world, ref, amount_minor))[0] == 422
+    _, page = await staff.get("/admin/cases?kind=payment")
+    found = {one["title"]: one for one in page["items"]}
+    assert len(page["items"]) == 2
+    case = found["test told of 24.00 EUR where 25.00 EUR was asked for"]
+    for part in (customer.user_id, case["subject_id"], ref, "nothing was booked"):
+        assert part in case["body"]
+    decision = {"decision": "solved", "reason": "Asked the provider."}
+    status, decided = await staff.post(f"/admin/cases/{case['id']}/decide", decision)
+    assert (status, decided["state"]) == (200, "decided")
+    await succeed(any_world, ref, 2_400)  # it is sent again for days
+    _, page = await staff.get("/admin/cases?kind=payment")
+    assert len(page["items"]) == 1
 
 
 async def test_a_webhook_without_the_right_signature_is_refused(world: World) -> None:
