@@ -73,6 +73,16 @@ async def find_active(tx: Tx, user_id: str) -> Viewer | None:
     return None if row is None else viewer_of(row)
 
 
+async def is_erased(tx: Tx, user_id: str) -> bool:
+    """Whether nobody is left whom money could belong to.
+
+    The row is locked against an erasure until the transaction ends: else money could come between
+    its look at the account and its commit.
+    """
+    query = sa.select(users.c.state).where(users.c.id == user_id).with_for_update(read=True)
+    return await tx.scalar(query) == "erased"
+
+
 def viewer_of(row: Row) -> Viewer:
     return Viewer(
         id=row.id,

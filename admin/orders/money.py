@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from admin import queries
+from admin.accounts.people import is_erased
 from admin.market.terms import of_order
 from admin.ports import AdminDeps
 from admin.queries import Row
@@ -88,8 +89,11 @@ async def reverse(
     What remains of a capture is shared as if no more had ever been captured: the platform keeps
     its commission on that, to the cent, and the expert the rest (C30). `once` names the refund:
     under one name money is given back once. Raises `Conflict`: `already_refunded`,
-    `refund_exceeds_price`.
+    `account_erased`, `refund_exceeds_price`.
     """
+    if await is_erased(tx, order.customer_id):
+        text = "The customer's account was erased: give the money back where it was paid."
+        raise Conflict("account_erased", text)
     if once and await _known(tx, _refund_key(order, once, 0)):
         raise Conflict("already_refunded", "This was given back already.")
     rest, terms, parts = amount_minor, of_order(order.terms), 0

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 import structlog
 
 from admin import events, schemas
+from admin.accounts.people import is_erased
 from admin.http.answers import Answer
 from admin.http.idempotency import Claim
 from admin.http.times import money, rfc3339
@@ -191,15 +192,20 @@ async def book(deps: AdminDeps, tx: Tx, provider_name: str, event: PaymentEvent)
     if (event.amount_minor, event.currency) != (row.amount_minor, row.currency):
         _log.error("payment_amount_mismatch", payment=row.id, said=event.amount_minor)
         raise BadInput(_MISMATCH, "The amount is not the one that was asked for.")
+    outcome = event.outcome
+    if outcome == "succeeded" and await is_erased(tx, row.user_id):
+        outcome = "failed"
+        title = f"Money came at {provider_name} for an erased account"
+        await trouble.report(deps, tx, row, title, "Give it back there: nothing was booked here.")
     # A card that was refused first may be accepted on the next try; money that came stays booked.
-    if row.state in {"succeeded", event.outcome}:
+    if row.state in {"succeeded", outcome}:
         return Booked(row.id, row.user_id, row.currency, changed=False)
-    await _set_state(deps, tx, row.id, event.outcome)
-    order = await _credit(deps, tx, row) if event.outcome == "succeeded" else None
+    await _set_state(deps, tx, row.id, outcome)
+    order = await _credit(deps, tx, row) if outcome == "succeeded" else None
     data = {"amount_minor": row.amount_minor, "currency": row.currency}
     await events.publish(
         tx,
-        f"payment.{event.outcome}",
+        f"payment.{outcome}",
         row.id,
         actor=provider_name,
         at_ms=deps.clock.wall_ms(),

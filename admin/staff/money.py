@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from admin import events
+from admin.accounts.people import is_erased
 from admin.http import cursors
 from admin.http.calls import ID
 from admin.http.times import money
@@ -20,10 +21,11 @@ from admin.staff.money_text import minor_of
 from admin.staff.people import user_named
 from admin.wallet.announce import announce
 from engine.audit import audit
-from engine.errors import BadInput, Forbidden
+from engine.errors import BadInput, Conflict, Forbidden
 from engine.ids import new_id
 from engine.metering.ledger import AccountKind
 from engine.ratelimit import Limiter, Rate
+from engine.store.database import Tx
 from engine.store.tables import users
 
 FINANCE = "finance"
@@ -89,6 +91,7 @@ class MoneyPages:
         deps, currency = self._deps, self._deps.settings.currency
         async with deps.store.transaction() as tx:
             await user_named(tx, user_id)
+            await self._check_owner(tx, kind, user_id, amount_minor)
             result = await deps.ledger.adjust(
                 tx,
                 key=f"adjust:{form.get('once') or new_id('adj')}",
@@ -106,6 +109,14 @@ class MoneyPages:
                 )
         await announce(deps, user_id, currency)
         raise web.HTTPSeeOther(f"/admin/users/{user_id}")
+
+    async def _check_owner(
+        self, tx: Tx, kind: AccountKind, user_id: str, amount_minor: int
+    ) -> None:
+        """An account without an owner is set right to nothing at most: a debt may be let go."""
+        balance = await self._deps.ledger.balance(tx, kind, user_id, self._deps.settings.currency)
+        if balance + amount_minor > 0 and amount_minor > 0 and await is_erased(tx, user_id):
+            raise Conflict("account_erased", "This account was erased: nobody has it.")
 
     async def ledger(self, _request: web.Request, session: StaffSession) -> web.Response:
         self._audits.require(session.viewer.id, self._deps.clock.now_ns())

@@ -19,7 +19,17 @@ from engine.ratelimit import Rate
 from engine.store.database import Store
 from engine.store.market_tables import account_tokens, consents, files, notifications
 from engine.store.tables import experts, outbox, users
-from tests.integration.admin.conftest import CUSTOMER, EXPERT, PER_QUARTER, SECRET, Api, World
+from tests.integration.admin.conftest import (
+    CUSTOMER,
+    EXPERT,
+    PER_QUARTER,
+    SECRET,
+    STAFF,
+    Api,
+    World,
+)
+from tests.integration.admin.test_payments import succeed
+from tests.integration.admin.test_staff import Browser
 from tests.support.virtual_clock import VirtualClock
 
 DOCUMENTS = dict(PRESETS["infotwip"].documents)
@@ -509,6 +519,44 @@ async def test_an_account_is_erased_but_not_while_something_is_left(any_world: W
     assert (member.user_id, "account_suspended") in world.engine.dismissed
     # The address is free again, and the erased account hears of nothing.
     await register(world)
+
+
+async def test_no_money_reaches_an_account_that_was_erased(any_world: World) -> None:
+    """A payment that was given up for lost, and a refund of what it had bought."""
+    world = any_world
+    member, staff = await register(world), await world.sign_in(STAFF)
+    await succeed(world, await member.top_up(1_200), 1_200)
+    order = await member.order(PER_QUARTER)
+    await world.capture(await world.session(order["id"]), 1_200)
+    await member.post(f"/orders/{order['id']}/close")
+    late = await member.top_up(2_500)
+    await succeed(world, late, 2_500, type="payment.failed")
+    assert (await member.delete("/me", {"password": PASSWORD}))[0] == 200
+    for _ in range(2):
+        assert (await succeed(world, late, 2_500))[0] == 200  # heard, and not to be sent again
+    refund = {"amount_minor": 250, "reason": "not as agreed"}
+    status, refusal = await staff.post(f"/admin/orders/{order['id']}/refund", refund)
+    assert (status, refusal["code"]) == (409, "account_erased")
+    async with world.store.reading() as tx:
+        wallet = await world.ledger.wallet(tx, member.user_id, "EUR")
+    assert wallet.balance_minor == 0
+    _, page = await staff.get("/admin/cases?kind=payment")
+    (case,) = page["items"]
+    assert case["title"] == "Money came at test for an erased account"
+
+
+async def test_an_account_without_an_owner_is_set_right_to_nothing_at_most(world: World) -> None:
+    member, browser = await register(world), Browser(world)
+    assert (await member.delete("/me", {"password": PASSWORD}))[0] == 200
+    await browser.sign_in()
+    path, form = f"/admin/users/{member.user_id}/adjust", {"account": "earnings", "reason": "why"}
+    for once, amount, status in (
+        ("a", "5", 409),
+        ("b", "-5", 200),
+        ("c", "6", 409),
+        ("d", "5", 200),
+    ):
+        assert (await browser.post(path, once=once, amount=amount, **form))[0] == status, once
 
 
 async def test_an_erased_expert_is_not_found_any_more(world: World) -> None:
