@@ -26,7 +26,7 @@ from admin import demo
 from admin.accounts.links import secret_links
 from admin.app import build_api
 from admin.catalogue import categories, indexing
-from admin.due import DUE, RETENTION, RETENTION_EVERY_S
+from admin.due import DUE, PAYMENTS, PAYMENTS_EVERY_S, RETENTION, RETENTION_EVERY_S
 from admin.files.s3 import Bucket, S3Storage
 from admin.files.storage import LocalFolder, Storage
 from admin.live.ice import IceServers
@@ -148,7 +148,11 @@ class Application:
             words = Words(self.preset, self.url)
             self._delivery = self._make_delivery(words)
             deps = self._admin_deps(words, self._delivery)
-            self._timers = [Timers(deps, DUE), Timers(deps, RETENTION, every_s=RETENTION_EVERY_S)]
+            self._timers = [
+                Timers(deps, DUE),
+                Timers(deps, RETENTION, every_s=RETENTION_EVERY_S),
+                Timers(deps, PAYMENTS, every_s=PAYMENTS_EVERY_S),
+            ]
             self._runner = web.AppRunner(self._web_app(deps), access_log=None, shutdown_timeout=2)
             await self._runner.setup()
             await web.SockSite(self._runner, listener).start()

@@ -206,7 +206,6 @@ async def _facts_of(deps: AdminDeps, tx: Tx, user_id: str) -> Facts:
     async def any_of(table: sa.Table, *where: sa.ColumnElement[bool]) -> bool:
         return bool(await tx.scalar(sa.select(sa.exists().where(*where).select_from(table))))
 
-    yesterday_ms = deps.clock.wall_ms() - 24 * 3_600_000
     orders_of = sa.or_(orders.c.customer_id == user_id, orders.c.expert_id == user_id)
     balance = sa.or_(sa.func.coalesce(accounts.c.balance_minor, 0) != 0, accounts.c.held_minor != 0)
     return Facts(
@@ -214,9 +213,7 @@ async def _facts_of(deps: AdminDeps, tx: Tx, user_id: str) -> Facts:
         payments=await any_of(
             payments,
             payments.c.user_id == user_id,
-            payments.c.state.in_(_MONEY_UNDER_WAY),
-            # A checkout that was left long ago will not be paid any more.
-            sa.or_(payments.c.state != "pending", payments.c.created_at_ms > yesterday_ms),
+            payments.c.state.in_(_MONEY_UNDER_WAY),  # each ends: `admin.payments.pending`
         ),
         orders=await any_of(orders, orders_of, orders.c.state.in_(OPEN_ORDER)),
         requests=await any_of(

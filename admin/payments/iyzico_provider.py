@@ -11,7 +11,7 @@ import asyncio
 import http.client
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol
 from urllib.parse import parse_qs
@@ -20,7 +20,7 @@ import iyzipay
 import msgspec
 import structlog
 
-from admin.payments.provider import Announced, NewPayment, PaymentEvent
+from admin.payments.provider import Announced, NewPayment, PaymentEvent, Standing
 from engine.errors import BadInput, Unavailable
 from engine.metering.money import minor_digits
 
@@ -60,6 +60,20 @@ class _Detail(msgspec.Struct, rename="camel"):
             return "failed"
         approved = self.payment_status == "SUCCESS" and self.fraud_status == _APPROVED
         return "succeeded" if approved else None
+
+    @property
+    def under_way(self) -> bool:
+        """Somebody paid, and a bank or iyzico has still to agree."""
+        return self.payment_status in ("SUCCESS", "PENDING_CREDIT")
+
+    def event(self, token: str) -> PaymentEvent | None:
+        """Raises `BadInput("bad_webhook")`."""
+        if self.outcome is None:
+            return None
+        amount = self.price * _MINOR
+        if not amount.is_finite() or amount % 1:
+            raise BadInput("bad_webhook", "This amount is no whole number of minor units.")
+        return PaymentEvent(token, self.outcome, self.currency, int(amount))
 
 
 class _Notice(msgspec.Struct):
@@ -156,17 +170,24 @@ class IyzicoProvider:
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> PaymentEvent | None:
         token = _token(headers.get("Content-Type", ""), body)
+        detail = await self._detail(token)
+        if detail is None:
+            raise BadInput("bad_webhook", "iyzico knows no such payment.")
+        return detail.event(token)
+
+    async def ask(self, ref: str) -> Standing:
+        detail = await self._detail(ref)
+        if detail is None:
+            return None
+        return detail.event(ref) or ("on_its_way" if detail.under_way else None)
+
+    async def _detail(self, token: str) -> _Detail | None:
+        """None: nobody has paid by this token yet, or iyzico does not know it."""
         said = await self._call(iyzipay.CheckoutForm().retrieve, {"locale": "en", "token": token})
         try:
-            detail = msgspec.convert(said, _Detail, strict=False)
-            amount = detail.price * _MINOR
-            if amount != int(amount):
-                raise BadInput("bad_webhook", "This amount is no whole number of minor units.")
-        except (msgspec.ValidationError, InvalidOperation):
-            raise BadInput("bad_webhook", "iyzico knows no such payment.") from None
-        if detail.outcome is None:
+            return msgspec.convert(said, _Detail, strict=False)
+        except msgspec.ValidationError:
             return None
-        return PaymentEvent(token, detail.outcome, detail.currency, int(amount))
 
     async def _call(self, method: Any, asked: dict[str, Any]) -> dict[str, Any]:
         """The library's call in a thread; the decoded answer."""

@@ -48,6 +48,12 @@ class PaymentEvent:
     amount_minor: int
 
 
+Standing = PaymentEvent | Literal["on_its_way"] | None
+"""Of a payment that was asked about: how it ended; that somebody paid and it is not settled yet; or
+that nobody has paid.
+"""
+
+
 class PaymentProvider(Protocol):
     """A provider. Its methods may be called concurrently."""
 
@@ -71,6 +77,12 @@ class PaymentProvider(Protocol):
         """What a delivery says; None: something genuine that does not concern us.
 
         Raises `Unauthorized("bad_signature")`, `BadInput("bad_webhook")` and `Unavailable`.
+        """
+        ...
+
+    async def ask(self, ref: str) -> Standing:
+        """How a payment stands: news of it may have been lost, or none may be sent. Raises
+        `Unavailable`.
         """
         ...
 

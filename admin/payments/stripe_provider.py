@@ -13,7 +13,7 @@ import msgspec
 import stripe
 import structlog
 
-from admin.payments.provider import Announced, NewPayment, PaymentEvent
+from admin.payments.provider import Announced, NewPayment, PaymentEvent, Standing
 from admin.payments.stripe_units import from_stripe, to_stripe
 from engine.errors import BadInput, Unauthorized, Unavailable
 
@@ -35,6 +35,13 @@ class _Session(msgspec.Struct):
     amount_total: int
     currency: str
     payment_status: str
+    status: str | None = None
+
+    def event(self, outcome: Literal["succeeded", "failed", "expired"]) -> PaymentEvent:
+        """Raises `BadInput` for an amount or a currency that we do not know."""
+        currency = self.currency.upper()
+        amount_minor = from_stripe(self.amount_total, currency)
+        return PaymentEvent(self.id, outcome, currency, amount_minor)
 
 
 class _Data(msgspec.Struct):
@@ -109,11 +116,22 @@ class StripeProvider:
         outcome = _OUTCOMES.get(event.type)
         if event.type == "checkout.session.completed" and session.payment_status == "paid":
             outcome = "succeeded"  # slower methods say so later, with an event of their own
-        if outcome is None:
-            return None
-        currency = session.currency.upper()
-        amount_minor = from_stripe(session.amount_total, currency)
-        return PaymentEvent(session.id, outcome, currency, amount_minor)
+        return None if outcome is None else session.event(outcome)
+
+    async def ask(self, ref: str) -> Standing:
+        try:
+            found = await self._client.v1.checkout.sessions.retrieve_async(ref)
+        except stripe.InvalidRequestError:
+            return None  # of another account of the operator's, for one
+        except stripe.StripeError as error:
+            _log.error("stripe_did_not_tell", ref=ref, error=str(error))
+            raise _unavailable() from error
+        session = msgspec.convert(found.to_dict(), _Session)
+        if session.payment_status == "paid":
+            return session.event("succeeded")
+        if session.status == "expired":
+            return session.event("expired")
+        return "on_its_way" if session.status == "complete" else None
 
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from admin.keys import derive
-from admin.payments.provider import Announced, NewPayment, PaymentEvent
+from admin.payments.provider import Announced, NewPayment, PaymentEvent, Standing
 from engine.clock import Clock
 from engine.errors import BadInput, Unauthorized
 from engine.ids import new_id
@@ -54,6 +54,9 @@ class TestProvider:
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> PaymentEvent | None:
         return self.parse_webhook(headers, body)
+
+    async def ask(self, ref: str) -> Standing:
+        return None
 
     async def close(self) -> None: ...
 

@@ -292,3 +292,65 @@ async def test_B58_a_payer_comes_back_from_iyzico_with_the_money_booked(
         async with world.client.post(url, data={"token": TOKEN}, allow_redirects=False) as answer:
             assert (answer.status, answer.headers["Location"]) == (303, "http://talktime.test/")
     assert await customer.wallet() == (22_550, 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "standing"),
+    [
+        ({"status": "open", "payment_status": "unpaid"}, None),
+        ({"status": "complete", "payment_status": "unpaid"}, "on_its_way"),
+        ({"status": "expired", "payment_status": "unpaid"}, "expired"),
+        ({"status": "complete", "payment_status": "paid"}, "succeeded"),
+    ],
+)
+async def test_stripe_is_asked_how_a_payment_stands(
+    stripe: StripeProvider, server: Server, said: dict[str, Any], standing: Any
+) -> None:
+    session = {"object": "checkout.session", **SESSION, **said}
+    server.answers["/v1/checkout/sessions/cs_1"] = (200, session)
+    if standing in ("expired", "succeeded"):
+        standing = PaymentEvent("cs_1", standing, "EUR", 2_550)
+    assert await stripe.ask("cs_1") == standing
+
+
+async def test_stripe_knowing_no_such_payment_is_no_payment(
+    stripe: StripeProvider, server: Server
+) -> None:
+    path = "/v1/checkout/sessions/cs_2"
+    server.answers[path] = (404, {"error": {"type": "invalid_request_error", "message": "no"}})
+    assert await stripe.ask("cs_2") is None
+    server.answers[path] = (401, {"error": {"type": "invalid_request_error", "message": "key"}})
+    with pytest.raises(Unavailable):
+        await stripe.ask("cs_2")
+
+
+@pytest.mark.parametrize(
+    ("said", "standing"),
+    [
+        ({"status": "failure", "errorMessage": "token not found"}, None),
+        ({"paymentStatus": "INIT_THREEDS"}, None),
+        ({"paymentStatus": "PENDING_CREDIT"}, "on_its_way"),
+        ({"paymentStatus": "SUCCESS", "fraudStatus": 0}, "on_its_way"),
+        ({"paymentStatus": "SUCCESS", "fraudStatus": 1}, "succeeded"),
+        ({"paymentStatus": "SUCCESS", "fraudStatus": -1}, "failed"),
+    ],
+)
+async def test_iyzico_is_asked_how_a_payment_stands(
+    iyzico: IyzicoProvider, server: Server, said: dict[str, Any], standing: Any
+) -> None:
+    detail = {"status": "success", "currency": "EUR", "price": 25.5, "basketId": "pay_1"}
+    server.answers[DETAIL] = (200, said if "status" in said else detail | said)
+    if standing in ("failed", "succeeded"):
+        standing = PaymentEvent(TOKEN, standing, "EUR", 2_550)
+    assert await iyzico.ask(TOKEN) == standing
+
+
+@pytest.mark.parametrize("price", ["NaN", "Infinity", "25.555"])
+async def test_an_amount_that_is_none_is_refused(
+    iyzico: IyzicoProvider, server: Server, price: str
+) -> None:
+    detail = {"status": "success", "paymentStatus": "SUCCESS", "fraudStatus": 1}
+    detail |= {"currency": "EUR", "price": price, "basketId": "pay_1"}
+    server.answers[DETAIL] = (200, detail)
+    with pytest.raises(BadInput):
+        await iyzico.receive({}, f"token={TOKEN}".encode())
