@@ -141,7 +141,9 @@ class Settings(BaseSettings):
         SecretStr(""), description="Takes top-ups through Stripe, with the key of its API."
     )
     stripe_webhook_secret: SecretStr = Field(
-        SecretStr(""), description="Signing secret of Stripe's webhook endpoint."
+        SecretStr(""),
+        description="Signing secret of Stripe's webhook endpoint, which needs the events "
+        "checkout.session.*, charge.dispute.* and charge.refunded.",
     )
     iyzico_api_key: SecretStr = Field(
         SecretStr(""), description="Takes top-ups through iyzico, with this key of its API."

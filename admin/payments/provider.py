@@ -48,6 +48,17 @@ class PaymentEvent:
     amount_minor: int
 
 
+@dataclass(frozen=True)
+class TakenBack:
+    """A verified statement that the payer's money went back, or that their bank asks for it."""
+
+    provider_ref: str
+    what: str
+    """For people, such as ``chargeback dp_1 (needs_response)``; another one is other news."""
+    currency: str
+    amount_minor: int
+
+
 Standing = PaymentEvent | Literal["on_its_way"] | None
 """Of a payment that was asked about: how it ended; that somebody paid and it is not settled yet; or
 that nobody has paid.
@@ -73,7 +84,9 @@ class PaymentProvider(Protocol):
         """
         ...
 
-    async def receive(self, headers: Mapping[str, str], body: bytes) -> PaymentEvent | None:
+    async def receive(
+        self, headers: Mapping[str, str], body: bytes
+    ) -> PaymentEvent | TakenBack | None:
         """What a delivery says; None: something genuine that does not concern us.
 
         Raises `Unauthorized("bad_signature")`, `BadInput("bad_webhook")` and `Unavailable`.

@@ -20,7 +20,13 @@ from admin.orders.machine import ORDER
 from admin.orders.states import Facts
 from admin.orders.views import find as find_order
 from admin.payments import trouble
-from admin.payments.provider import NewPayment, Payer, PaymentEvent, PaymentProvider
+from admin.payments.provider import (
+    NewPayment,
+    Payer,
+    PaymentEvent,
+    PaymentProvider,
+    TakenBack,
+)
 from admin.ports import AdminDeps
 from admin.queries import Row
 from admin.wallet.announce import announce
@@ -153,7 +159,22 @@ async def receive(
     if provider is None:
         raise NotFound("provider_not_found", "There is no such payment provider.")
     event = await provider.receive(headers, body)
+    if isinstance(event, TakenBack):
+        await _report_taken_back(deps, provider_name, event)
+        return None
     return None if event is None else await take(deps, provider_name, event)
+
+
+async def _report_taken_back(deps: AdminDeps, provider_name: str, event: TakenBack) -> None:
+    """Whether the wallet pays for it, the platform or an expert, is for people to say."""
+    async with deps.store.transaction() as tx:
+        row = await find_by_ref(tx, provider_name, event.provider_ref)
+        if row is None:
+            raise NotFound("payment_not_found", "There is no such payment.")
+        amount = trouble.amount_text(event.amount_minor, event.currency)
+        title = f"{provider_name}: {event.what} of {amount}"
+        body = "No money was moved here: look into it there, and set the account right by hand."
+        await trouble.report(deps, tx, row, title, body)
 
 
 async def take(deps: AdminDeps, provider_name: str, event: PaymentEvent) -> Booked:

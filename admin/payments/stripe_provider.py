@@ -1,7 +1,8 @@
 """Stripe: hosted Checkout Sessions and signed webhooks, by Stripe's own library.
 
 An operator sets ``stripe_secret_key`` and ``stripe_webhook_secret`` and points a webhook endpoint
-with the events ``checkout.session.*`` to ``/api/v1/payments/stripe/webhook``.
+with the events ``checkout.session.*``, ``charge.dispute.*`` and ``charge.refunded`` to
+``/api/v1/payments/stripe/webhook``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import msgspec
 import stripe
 import structlog
 
-from admin.payments.provider import Announced, NewPayment, PaymentEvent, Standing
+from admin.payments.provider import Announced, NewPayment, PaymentEvent, Standing, TakenBack
 from admin.payments.stripe_units import from_stripe, to_stripe
 from engine.errors import BadInput, Unauthorized, Unavailable
 
@@ -24,6 +25,7 @@ _OUTCOMES: dict[str, Literal["succeeded", "failed", "expired"]] = {
     "checkout.session.async_payment_failed": "failed",
     "checkout.session.expired": "expired",
 }
+_DISPUTE, _REFUNDED = "charge.dispute.", "charge.refunded"
 _TIMEOUT_S = 20.0
 _MOST_RETRIES = 2
 
@@ -42,6 +44,26 @@ class _Session(msgspec.Struct):
         currency = self.currency.upper()
         amount_minor = from_stripe(self.amount_total, currency)
         return PaymentEvent(self.id, outcome, currency, amount_minor)
+
+
+class _Charge(msgspec.Struct):
+    """Of a charge that was refunded, or of a dispute about one."""
+
+    id: str
+    currency: str
+    amount: int
+    amount_refunded: int = 0
+    """Of all refunds so far."""
+    status: str = ""
+    payment_intent: str | None = None
+
+    def taken_back(self, ref: str, type_: str) -> TakenBack:
+        currency = self.currency.upper()
+        if type_ == _REFUNDED:
+            amount_minor = from_stripe(self.amount_refunded, currency)
+            return TakenBack(ref, "refund", currency, amount_minor)
+        what = f"chargeback {self.id} ({self.status})"
+        return TakenBack(ref, what, currency, from_stripe(self.amount, currency))
 
 
 class _Data(msgspec.Struct):
@@ -98,7 +120,9 @@ class StripeProvider:
             raise _unavailable()
         return Announced(session.id, session.url)
 
-    async def receive(self, headers: Mapping[str, str], body: bytes) -> PaymentEvent | None:
+    async def receive(
+        self, headers: Mapping[str, str], body: bytes
+    ) -> PaymentEvent | TakenBack | None:
         signature = headers.get("Stripe-Signature", "")
         try:
             stripe.WebhookSignature.verify_header(
@@ -108,6 +132,8 @@ class StripeProvider:
             raise Unauthorized("bad_signature", "The signature does not match.") from None
         try:
             event = msgspec.json.decode(body, type=_Event)
+            if event.type == _REFUNDED or event.type.startswith(_DISPUTE):
+                return await self._taken_back(event)
             if not event.type.startswith("checkout.session."):
                 return None
             session = msgspec.convert(event.data.object, _Session)
@@ -117,6 +143,27 @@ class StripeProvider:
         if event.type == "checkout.session.completed" and session.payment_status == "paid":
             outcome = "succeeded"  # slower methods say so later, with an event of their own
         return None if outcome is None else session.event(outcome)
+
+    async def _taken_back(self, event: _Event) -> TakenBack | None:
+        charge = msgspec.convert(event.data.object, _Charge)
+        ref = await self._session_of(charge.payment_intent)
+        if ref is None:  # the operator may sell other things by the same account
+            _log.warning("stripe_charge_of_no_checkout", type=event.type, id=charge.id)
+            return None
+        return charge.taken_back(ref, event.type)
+
+    async def _session_of(self, payment_intent: str | None) -> str | None:
+        """A charge does not name the checkout that it was made by, which is what we know."""
+        if payment_intent is None:
+            return None
+        try:
+            found = await self._client.v1.checkout.sessions.list_async(
+                {"payment_intent": payment_intent, "limit": 1}
+            )
+        except stripe.StripeError as error:
+            _log.error("stripe_did_not_tell", ref=payment_intent, error=str(error))
+            raise _unavailable() from error
+        return found.data[0].id if found.data else None
 
     async def ask(self, ref: str) -> Standing:
         try:

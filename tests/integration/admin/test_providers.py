@@ -14,11 +14,11 @@ import pytest
 import sqlalchemy as sa
 
 from admin.payments.iyzico_provider import IyzicoProvider
-from admin.payments.provider import NewPayment, Payer, PaymentEvent
+from admin.payments.provider import NewPayment, Payer, PaymentEvent, TakenBack
 from admin.payments.stripe_provider import StripeProvider
 from engine.errors import BadInput, Unauthorized, Unavailable
 from engine.store.tables import payments
-from tests.integration.admin.conftest import CUSTOMER, World
+from tests.integration.admin.conftest import CUSTOMER, STAFF, World
 from tests.support.payment_servers import PlainConnections, Server, serving
 
 PAYER = Payer("usr_1", "Ada Lovelace", "ada@example.org", "192.0.2.7")
@@ -354,3 +354,59 @@ async def test_an_amount_that_is_none_is_refused(
     server.answers[DETAIL] = (200, detail)
     with pytest.raises(BadInput):
         await iyzico.receive({}, f"token={TOKEN}".encode())
+
+
+CHARGE = {"id": "ch_1", "currency": "eur", "amount": 2_550, "payment_intent": "pi_1"}
+DISPUTE = CHARGE | {"id": "dp_1", "status": "needs_response"}
+
+
+@pytest.mark.parametrize(
+    ("type_", "said", "news"),
+    [
+        ("charge.dispute.created", DISPUTE, ("chargeback dp_1 (needs_response)", 2_550)),
+        ("charge.dispute.closed", DISPUTE | {"status": "lost"}, ("chargeback dp_1 (lost)", 2_550)),
+        ("charge.refunded", CHARGE | {"amount_refunded": 500}, ("refund", 500)),
+    ],
+)
+async def test_money_that_stripe_takes_back_is_told_of(
+    stripe: StripeProvider, server: Server, type_: str, said: dict[str, Any], news: tuple[str, int]
+) -> None:
+    sessions = {"object": "list", "data": [{"id": "cs_1", "object": "checkout.session"}]}
+    server.answers["/v1/checkout/sessions"] = (200, sessions)
+    told = await stripe.receive(*stripe_event(type_, said))
+    assert told == TakenBack("cs_1", news[0], "EUR", news[1])
+    server.answers["/v1/checkout/sessions"] = (200, {"object": "list", "data": []})
+    assert await stripe.receive(*stripe_event(type_, said)) is None  # nothing that we sold
+    assert await stripe.receive(*stripe_event(type_, said | {"payment_intent": None})) is None
+    server.answers["/v1/checkout/sessions"] = (402, {"error": {"message": "no"}})
+    with pytest.raises(Unavailable):  # it is sent again
+        await stripe.receive(*stripe_event(type_, said))
+
+
+async def test_finance_hears_of_a_chargeback_and_no_money_moves(
+    world: World, stripe: StripeProvider, server: Server
+) -> None:
+    providers = world.deps.providers
+    assert isinstance(providers, dict)
+    providers.clear()
+    providers[stripe.name] = stripe
+    checkout = {"id": "cs_1", "object": "checkout.session", "url": "https://checkout.test/"}
+    server.answers["/v1/checkout/sessions"] = (200, checkout)
+    customer, staff = await world.sign_in(CUSTOMER), await world.sign_in(STAFF)
+    _, top_up = await customer.post("/wallet/top-ups", {"amount_minor": 2_550})
+    server.answers["/v1/checkout/sessions"] = (200, {"object": "list", "data": [checkout]})
+    url = "/api/v1/payments/stripe/webhook"
+    for type_, said in (
+        ("checkout.session.completed", SESSION),
+        ("charge.dispute.created", DISPUTE),
+        ("charge.dispute.funds_withdrawn", DISPUTE),
+    ):
+        headers, body = stripe_event(type_, said)
+        async with world.client.post(url, data=body, headers=headers) as answer:
+            assert answer.status == 200
+    assert await customer.wallet() == (22_550, 0)
+    _, page = await staff.get("/admin/cases?kind=payment")
+    (case,) = page["items"]
+    assert case["title"] == "stripe: chargeback dp_1 (needs_response) of 25.50 EUR"
+    assert case["subject_id"] == top_up["id"]
+    assert customer.user_id in case["body"]
