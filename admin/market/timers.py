@@ -22,7 +22,7 @@ from admin import queries
 from admin.market.transitions import Done
 from admin.ports import AdminDeps
 from admin.queries import Row
-from engine.clock import NS_PER_S, TimerHandle
+from engine.clock import NS_PER_MS, NS_PER_S, Clock, TimerHandle
 from engine.errors import TalktimeError, Unavailable
 from engine.store.database import Tx
 
@@ -32,6 +32,36 @@ EVERY_S: Final = 5.0
 RETRY_MS: Final = 10 * 60_000
 """When a row is looked at again that could not be acted on."""
 _BATCH: Final = 100
+STEP_MS: Final = 60_000
+DOUBT_NS: Final = 3_600 * NS_PER_S
+
+
+class WallWatch:
+    """Tells a wall clock that ran on from one that stepped ahead, which would make things due that
+    are not, and pay escrow out.
+
+    A step is believed after an hour, in which somebody may set the clock right: then it was wrong
+    before, or the machine had slept. A clock that is wrong from the start is not found out.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._believed_ms = self._offset_ms()
+        self._doubted_ns: int | None = None
+
+    def believable(self) -> bool:
+        now_ns, offset_ms = self._clock.now_ns(), self._offset_ms()
+        if offset_ms - self._believed_ms > STEP_MS:
+            if self._doubted_ns is None:
+                self._doubted_ns = now_ns
+                _log.error("timers.clock_stepped", ahead_ms=offset_ms - self._believed_ms)
+            if now_ns - self._doubted_ns < DOUBT_NS:
+                return False
+        self._believed_ms, self._doubted_ns = offset_ms, None
+        return True
+
+    def _offset_ms(self) -> int:
+        return self._clock.wall_ms() - self._clock.now_ns() // NS_PER_MS
 
 
 class Chore(Protocol):
@@ -51,6 +81,7 @@ class Timers:
         self._deps = deps
         self._chores = chores
         self._every_ns = round(every_s * NS_PER_S)
+        self._watch = WallWatch(deps.clock)
         self._timer: TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -68,7 +99,8 @@ class Timers:
 
     async def _run(self) -> None:
         try:
-            await self.work_off()
+            if self._watch.believable():
+                await self.work_off()
         except Unavailable:
             _log.warning("timers.store_unavailable")
         except Exception:  # the next round tries again

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from admin.due import DUE
-from admin.market.timers import RETRY_MS, Due, Timers
+from admin.market.timers import DOUBT_NS, RETRY_MS, Due, Timers
 from admin.market.transitions import Done
 from admin.orders.timers import ORDERS
 from admin.ports import AdminDeps
@@ -162,6 +162,33 @@ async def test_the_task_looks_again_and_again_until_it_is_stopped(market: Market
     assert (await market.see(market.customer, order["id"]))["state"] == "cancelled"
     await timers.stop()
     assert market.clock.armed == armed
+
+
+async def test_a_clock_that_steps_ahead_pays_nothing_out_at_once(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await market.terms(auto_accept_after_s=86_400)
+    order_id, steps_ms, runs_on = await market.delivered(), [0], market.clock.wall_ms
+    monkeypatch.setattr(market.clock, "wall_ms", lambda: runs_on() + steps_ms[0])
+    timers = Timers(market.world.deps, DUE, every_s=5)
+
+    async def look(after_s: float) -> str:
+        market.clock.advance(after_s)
+        assert timers._task is not None
+        await timers._task
+        return str((await market.see(market.customer, order_id))["state"])
+
+    timers.start()
+    assert await look(0) == "delivered"
+    steps_ms[0] = 2 * 86_400_000
+    assert await look(5) == "delivered"
+    assert await look(DOUBT_NS / 1e9 - 10) == "delivered"
+    steps_ms[0] = 0  # it is set right in time
+    assert await look(20) == "delivered"
+    steps_ms[0] = 2 * 86_400_000
+    assert await look(5) == "delivered"
+    assert await look(DOUBT_NS / 1e9) == "completed"  # nobody did: it was wrong before
+    await timers.stop()
 
 
 async def _until(condition: Callable[[], bool]) -> None:
