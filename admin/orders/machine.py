@@ -85,7 +85,7 @@ class Refund(Body):
 
     amount_minor: Annotated[int, Meta(ge=1)]
     reason: Annotated[str, Meta(min_length=1, max_length=200)]
-    once: Annotated[str, Meta(max_length=64)] = ""
+    once: Annotated[str, Meta(max_length=64, pattern="^[0-9A-Za-z_-]*$")] = ""
 
 
 MOVES = (
