@@ -87,8 +87,9 @@ class MoneyPages:
         if user_id == session.viewer.id:
             raise Forbidden("own_account", "Somebody else must adjust an account of your own.")
         kind = AccountKind.EARNINGS if form.get("account") == "earnings" else AccountKind.WALLET
-        amount_minor, reason = minor_of(form.get("amount", "")), form.get("reason", "").strip()
         deps, currency = self._deps, self._deps.settings.currency
+        amount_minor = minor_of(form.get("amount", ""), currency)
+        reason = form.get("reason", "").strip()
         async with deps.store.transaction() as tx:
             await user_named(tx, user_id)
             await self._check_owner(tx, kind, user_id, amount_minor)

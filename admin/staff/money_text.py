@@ -5,17 +5,16 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 
 from engine.errors import BadInput
-
-_MINOR = 100
-"""Every currency of the platform has two decimals."""
+from engine.metering.money import format_minor, minor_digits
 
 
-def minor_of(text: str) -> int:
+def minor_of(text: str, currency: str) -> int:
     """``-12.50`` or ``-12,50`` as minor units. Raises `BadInput("bad_amount")`, also for zero."""
     try:
-        amount = Decimal(text.strip().replace(",", ".")) * _MINOR
+        amount = Decimal(text.strip().replace(",", ".")) * 10 ** minor_digits(currency)
         if not amount.is_finite() or abs(amount) > 10**15 or amount != int(amount) or not amount:
             raise InvalidOperation
     except InvalidOperation:
-        raise BadInput("bad_amount", "Write an amount such as 12.50 or -12.50.") from None
+        sample, _, _ = format_minor(1_250, currency).partition(" ")
+        raise BadInput("bad_amount", f"Write an amount such as {sample} or -{sample}.") from None
     return int(amount)

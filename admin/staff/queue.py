@@ -105,7 +105,7 @@ class QueuePages:
             return await self._move(request, session, application_of(case_id), decision, body)
         body["decision"] = decision
         if decision == "split":
-            body["refund_minor"] = minor_of(form.get("refund", ""))
+            body["refund_minor"] = minor_of(form.get("refund", ""), self._deps.settings.currency)
         return await self._move(request, session, case_of(case_id), "decide", body)
 
     async def _move(
