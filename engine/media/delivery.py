@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from engine.media import codecs, limits
 from engine.media.acks import Acknowledgements
+from engine.media.debt import Debt
 from engine.media.first_frame import FirstFrame, Found
 from engine.media.interface import MediaKind
 from engine.media.rtp import Buffer, payload_bounds, sequence_distance, transport_sequence
@@ -21,8 +22,10 @@ class DeliveryWatch:
 
     __slots__ = ("_found", "_sent_ns", "acks", "first_frame")
 
-    def __init__(self, *, seek_first_frame: bool, ack_timeout_ns: int) -> None:
-        self.acks = Acknowledgements(ack_timeout_ns)
+    def __init__(
+        self, *, seek_first_frame: bool, ack_timeout_ns: int, debt: Debt | None = None
+    ) -> None:
+        self.acks = Acknowledgements(ack_timeout_ns, debt)
         self.first_frame: FirstFrame | None = FirstFrame() if seek_first_frame else None
         self._found: Found | None = None
         # Instants of sending by the low bits of the outgoing sequence number, per kind.
@@ -73,6 +76,11 @@ class DeliveryWatch:
             self._settle(self.first_frame.report_acked(kind, highest, lost))
         return True
 
+    def reported(self, at_ns: int) -> None:
+        """The session layer is told so; it bills nothing before it was told of a first frame."""
+        if self.first_frame is None:
+            self.acks.debt.reported(at_ns)
+
     def take_found(self) -> Found | None:
         """The first frame, told once: what it was and when its last packet left."""
         found, self._found = self._found, None
@@ -82,6 +90,7 @@ class DeliveryWatch:
         if found is not None:
             self._found = found
             self.first_frame = None
+            self.acks.debt.began(found[1])
 
 
 class DeliveryPace:

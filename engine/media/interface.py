@@ -68,8 +68,8 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class AcksWithheld(msgspec.Struct, frozen=True):
-    """Media flowed for 5 s without one acknowledgement, so forwarding to the customer was
-    stopped.
+    """Media flowed for 5 s without one acknowledgement, or for less in a call of which much was not
+    billed already, so forwarding to the customer was stopped.
     """
 
     session_id: str

@@ -146,6 +146,20 @@ FREEZE_MARGIN_NS: Final = 150 * NS_PER_MS
 # Media that paused for so long (mute, DTX) does not count as flowing.
 ACK_FLOW_PAUSE_NS: Final = 1 * NS_PER_S
 
+# Media that flowed to a customer and were not billed, because acknowledgements came too seldom: up
+# to here that is a bad network's doing. It is what one reconnect window (30 s) may cost, or six
+# outages of `ACK_TIMEOUT_NS` with nothing billed between them. From here on forwarding stops before
+# what flows without an acknowledgement could no longer be billed.
+ACK_DEBT_NS: Final = 30 * NS_PER_S
+# Here nothing is forwarded any more, and the session ends when its window is over: one more window,
+# for what no rule can foresee, such as a customer who connects anew every few seconds.
+ACK_DEBT_MOST_NS: Final = 60 * NS_PER_S
+# How long before a gap becomes a pause it stops: some ticks, and late ones.
+ACK_DEBT_MARGIN_NS: Final = 250 * NS_PER_MS
+# So many seconds billed take one off the debt: an outage of `ACK_TIMEOUT_NS` every minute is
+# forgiven for good, and whoever uses that up pays for ten parts in eleven of what it gets.
+ACK_DEBT_BILLED_PER_REPAID: Final = 10
+
 # A time that never comes, for comparisons without a special case.
 NEVER_NS: Final = 1 << 63
 

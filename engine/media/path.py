@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.clock import NS_PER_MS
 from engine.media import codecs, feedback, limits, rtcp, rtp, srtp
+from engine.media.debt import NOTHING_OWED, Debt, Owed
 from engine.media.delivery import DeliveryPace, DeliveryWatch
 from engine.media.ice import Address
 from engine.media.incoming import IncomingTrack
@@ -66,6 +67,7 @@ class PythonPath:
         self._events = events
         self._codecs = spec.codecs
         self._pace = DeliveryPace()
+        self._owed = NOTHING_OWED
         self._permitted: dict[MediaKind, bool] = {}
         self._rates = RateMeter()
         self._data = plane.buffer.data
@@ -272,13 +274,28 @@ class PythonPath:
 
     # --- what the peer acknowledges ---
 
-    def watch(self, ack_timeout_ns: int, *, seek_first_frame: bool) -> None:
+    def watch(
+        self,
+        ack_timeout_ns: int,
+        pause_after_ns: int,
+        *,
+        seek_first_frame: bool,
+        owed: Owed = NOTHING_OWED,
+    ) -> None:
         self._set_watch(
-            DeliveryWatch(seek_first_frame=seek_first_frame, ack_timeout_ns=ack_timeout_ns)
+            DeliveryWatch(
+                seek_first_frame=seek_first_frame,
+                ack_timeout_ns=ack_timeout_ns,
+                debt=Debt(pause_after_ns, owed),
+            )
         )
 
     def unwatch(self) -> None:
+        self._owed = self.owed()
         self._set_watch(None)
+
+    def owed(self) -> Owed:
+        return self._owed if self.watched is None else self.watched.acks.debt.owed()
 
     def _set_watch(self, watch: DeliveryWatch | None) -> None:
         self.watched = watch
@@ -321,11 +338,12 @@ class PythonPath:
         if found is not None:
             self._events.first_frame(found[0], found[1], now_ns)
         self._pace.acked(watch.acks.last_acked_sent_ns)
-        self._report_delivery(now_ns)
+        self._report_delivery(watch, now_ns)
 
-    def _report_delivery(self, now_ns: int) -> None:
+    def _report_delivery(self, watch: DeliveryWatch, now_ns: int) -> None:
         acked_ns = self._pace.due(now_ns)
         if acked_ns:
+            watch.reported(acked_ns)
             self._events.delivered(acked_ns)
 
     # --- reports and timers ---
@@ -355,7 +373,7 @@ class PythonPath:
             self.counters["acks_withheld"] += 1
             self._apply_limit(now_ns)
             self._events.acks_withheld()
-        self._report_delivery(now_ns)
+        self._report_delivery(watch, now_ns)
 
     def _send_reports(self, now_ns: int) -> None:
         recent = now_ns - 2 * limits.REPORT_INTERVAL_NS

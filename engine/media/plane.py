@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import msgspec
 
 from engine.media.codecs import Codec
+from engine.media.debt import NOTHING_OWED, Owed
 from engine.media.ice import Address
 from engine.media.interface import LegStats, MediaKind
 
@@ -108,11 +109,26 @@ class Path(Protocol):
         """
         ...
 
-    def watch(self, ack_timeout_ns: int, *, seek_first_frame: bool) -> None:
-        """Report from now on what the peer acknowledges; starts anew when called again."""
+    def watch(
+        self,
+        ack_timeout_ns: int,
+        pause_after_ns: int,
+        *,
+        seek_first_frame: bool,
+        owed: Owed = NOTHING_OWED,
+    ) -> None:
+        """Report from now on what the peer acknowledges; starts anew when called again.
+
+        `pause_after_ns`: how long a gap between two reports of delivery is not billed. `owed`: what
+        the customer's former path says of it.
+        """
         ...
 
     def unwatch(self) -> None: ...
+
+    def owed(self) -> Owed:
+        """What the peer was sent and not billed for, also after the watch, and after `close`."""
+        ...
 
     def set_tap(self, tap: PathTap | None, now_ns: int) -> None:
         """Copy from now on every packet that leaves for the peer, retransmissions excepted, and the

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from engine.errors import Conflict
 from engine.media import limits
+from engine.media.debt import NOTHING_OWED
 from engine.media.interface import (
     AcksWithheld,
     Delivery,
@@ -24,6 +25,7 @@ from engine.media.interface import (
     Tap,
 )
 from engine.media.leg import Leg
+from engine.metering.policy import PAUSE_AFTER_NS
 
 _OTHER = {Role.CUSTOMER: Role.EXPERT, Role.EXPERT: Role.CUSTOMER}
 
@@ -154,10 +156,17 @@ class MediaSession:
             timeout_ns = limits.ACK_TIMEOUT_REPORTS_ONLY_NS
         elif leg.answer is None:
             return  # decided once the answer is known: nothing is forwarded before
+        owed = NOTHING_OWED
         if self._watched_leg is not None:
             self._watched_leg.path.unwatch()
+            owed = self._watched_leg.path.owed()
         self._watched_leg = leg
-        leg.path.watch(timeout_ns, seek_first_frame=not self._first_frame_found)
+        leg.path.watch(
+            timeout_ns,
+            PAUSE_AFTER_NS,
+            seek_first_frame=not self._first_frame_found,
+            owed=owed,
+        )
 
     def first_frame(self, leg: Leg, kind: MediaKind, sent_at_ns: int, acked_at_ns: int) -> None:
         """The path of the watched leg has found it."""

@@ -63,7 +63,11 @@ static void step(int what, int whom, const uint8_t *data, int length) {
     switch (what & 7) {
         case 0: plane_tick(&plane, now_ns); break;
         case 1: link(number, other, whom >> 4); break;
-        case 2: path_watch(paths[number], 5 * NS_PER_S, whom & 128); break;
+        case 2: {
+            owed_t owed = path_owed(paths[other]);
+            path_watch(paths[number], 5 * NS_PER_S, 3 * NS_PER_S, whom & 128, &owed);
+            break;
+        }
         case 3:
             if (whom & 64) {
                 close_path(number);
@@ -102,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int number = 0; number < PATHS; number++) open_path(number);
     link(0, 1, 3);
     link(1, 0, 3);
-    path_watch(paths[0], 5 * NS_PER_S, true);
+    path_watch(paths[0], 5 * NS_PER_S, 3 * NS_PER_S, true, &(owed_t){0});
     for (size_t at = 0; at + 4 <= size;) {
         size_t length = read16(data + at + 2) & 0x7FF;
         if (at + 4 + length > size) length = size - at - 4;

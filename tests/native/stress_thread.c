@@ -95,7 +95,7 @@ static void talk(plane_t *plane, outbox_t *outbox, uint64_t id) {
     path_t *first = join(plane, outbox, id, (int)(id % PEERS));
     path_t *second = join(plane, outbox, id + 1, (int)((id + 1) % PEERS));
     plane_lock(plane, outbox);
-    path_watch(first, NS_PER_S, true);
+    path_watch(first, NS_PER_S, NS_PER_S, true, &(owed_t){0});
     path_link(first, second, both, NEVER_NS, now());
     path_link(second, first, both, NEVER_NS, now());
     leave(plane, outbox);

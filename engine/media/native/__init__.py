@@ -21,7 +21,10 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from engine.media import codecs, ice, srtp
+from engine.media.debt import NOTHING_OWED, Owed
 from engine.media.ice import Address
 from engine.media.interface import LegStats, MediaKind
 from engine.media.plane import (
@@ -116,11 +119,23 @@ class NativePath:
             now_ns,
         )
 
-    def watch(self, ack_timeout_ns: int, *, seek_first_frame: bool) -> None:
-        self.core.watch(ack_timeout_ns, seek_first_frame)
+    def watch(
+        self,
+        ack_timeout_ns: int,
+        pause_after_ns: int,
+        *,
+        seek_first_frame: bool,
+        owed: Owed = NOTHING_OWED,
+    ) -> None:
+        self.core.watch(
+            ack_timeout_ns, pause_after_ns, seek_first_frame, msgspec.structs.astuple(owed)
+        )
 
     def unwatch(self) -> None:
         self.core.unwatch()
+
+    def owed(self) -> Owed:
+        return Owed(*self.core.owed())
 
     def set_tap(self, tap: PathTap | None, now_ns: int) -> None:
         self.tap = tap

@@ -542,11 +542,15 @@ static PyObject *path_link_method(PathObject *self, PyObject *args) {
 }
 
 static PyObject *path_watch_method(PathObject *self, PyObject *args) {
-    long long timeout_ns;
+    long long timeout_ns, pause_ns, debt_ns, flowed_ns, mark_ns, sent_ns, former_pause_ns;
     int seek;
-    if (!PyArg_ParseTuple(args, "Lp", &timeout_ns, &seek)) return NULL;
+    if (!PyArg_ParseTuple(args, "LLp(LLLLL)", &timeout_ns, &pause_ns, &seek, &debt_ns, &flowed_ns,
+                          &mark_ns, &sent_ns, &former_pause_ns))
+        return NULL;
+    owed_t owed = {debt_ns, flowed_ns, mark_ns, sent_ns, former_pause_ns};
     enter_path(self);
-    bool watching = self->path->closed || path_watch(self->path, timeout_ns, seek);
+    bool watching =
+        self->path->closed || path_watch(self->path, timeout_ns, pause_ns, seek, &owed);
     leave_path(self);
     return watching ? Py_NewRef(Py_None) : PyErr_NoMemory();
 }
@@ -557,6 +561,16 @@ static PyObject *path_unwatch_method(PathObject *self, PyObject *ignored) {
     path_unwatch(self->path);
     leave_path(self);
     Py_RETURN_NONE;
+}
+
+static PyObject *path_owed_method(PathObject *self, PyObject *ignored) {
+    (void)ignored;
+    enter_path(self);
+    owed_t owed = path_owed(self->path);
+    leave_path(self);
+    return Py_BuildValue("(LLLLL)", (long long)owed.debt_ns, (long long)owed.flowed_ns,
+                         (long long)owed.mark_ns, (long long)owed.last_sent_ns,
+                         (long long)owed.pause_after_ns);
 }
 
 static PyObject *path_set_tapped(PathObject *self, PyObject *args) {
@@ -620,6 +634,7 @@ static PyMethodDef path_methods[] = {
     METHOD("link", path_link_method, METH_VARARGS),
     METHOD("watch", path_watch_method, METH_VARARGS),
     METHOD("unwatch", path_unwatch_method, METH_NOARGS),
+    METHOD("owed", path_owed_method, METH_NOARGS),
     METHOD("set_tapped", path_set_tapped, METH_VARARGS),
     METHOD("stats", path_stats_method, METH_NOARGS),
     METHOD("close", path_close_method, METH_VARARGS),
@@ -647,7 +662,7 @@ static PyType_Spec path_spec = {"engine.media.native._plane.Path", sizeof(PathOb
 static PyObject *limits_dict(void) {
 #define L(name) #name, (long long)(name)
     return Py_BuildValue(
-        "{sLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsL}", L(MAX_DATAGRAM_BYTES),
+        "{sLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsL}", L(MAX_DATAGRAM_BYTES),
         L(DATAGRAM_BUFFER_BYTES), L(SOCKET_BUFFER_BYTES), L(MAX_SSRCS_PER_LEG), L(MAX_STUN_BYTES),
         L(MIN_STUN_REQUEST_BYTES), L(MAX_STUN_USERNAME_BYTES), L(MAX_STUN_ATTRIBUTES),
         L(RETRANSMIT_RING_PACKETS), L(MAX_SEQUENCE_GAP), L(MAX_MISSING_PACKETS),
@@ -656,7 +671,8 @@ static PyObject *limits_dict(void) {
         L(MAX_FRAME_CANDIDATES), L(MAX_AUDIO_CANDIDATES), L(ACK_WINDOW_PACKETS),
         L(REPORT_INTERVAL_NS), L(KEYFRAME_COALESCE_NS), L(KEYFRAME_REPEAT_NS),
         L(KEYFRAME_REPEAT_MAX_NS), L(SOURCE_IDLE_NS), L(DELIVERY_INTERVAL_NS),
-        L(ACK_FLOW_PAUSE_NS), L(FREEZE_WINDOW_FRAMES), L(FREEZE_MIN_FRAMES), L(FREEZE_MARGIN_NS));
+        L(ACK_FLOW_PAUSE_NS), L(ACK_DEBT_NS), L(ACK_DEBT_MOST_NS), L(ACK_DEBT_MARGIN_NS),
+        L(ACK_DEBT_BILLED_PER_REPAID), L(FREEZE_WINDOW_FRAMES), L(FREEZE_MIN_FRAMES), L(FREEZE_MARGIN_NS));
 #undef L
 }
 

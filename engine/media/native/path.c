@@ -85,12 +85,19 @@ void path_close(path_t *self, int64_t now_ns) {
     self->rx = self->tx = NULL;
 }
 
-bool path_watch(path_t *self, int64_t ack_timeout_ns, bool seek_first_frame) {
+bool path_watch(path_t *self, int64_t ack_timeout_ns, int64_t pause_after_ns,
+                bool seek_first_frame, const owed_t *owed) {
     path_unwatch(self);
-    return (self->watch = watch_new(ack_timeout_ns, seek_first_frame)) != NULL;
+    self->watch = watch_new(ack_timeout_ns, pause_after_ns, seek_first_frame, owed);
+    return self->watch != NULL;
+}
+
+owed_t path_owed(const path_t *self) {
+    return self->watch ? self->watch->acks.debt.owed : self->owed;
 }
 
 void path_unwatch(path_t *self) {
+    self->owed = path_owed(self);
     watch_free(self->watch);
     self->watch = NULL;
 }
@@ -256,6 +263,7 @@ static void tell(path_t *self) {
 static void report_delivery(path_t *self, int64_t now_ns) {
     int64_t acked_ns = pace_due(&self->pace, now_ns);
     if (!acked_ns) return;
+    watch_reported(self->watch, acked_ns);
     self->news.delivered_ns = acked_ns;
     tell(self);
 }

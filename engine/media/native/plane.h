@@ -121,6 +121,7 @@ struct path {
     int track_count;
     incoming_t *sources[KINDS];
     watch_t *watch;
+    owed_t owed; /* once it is not watched any more */
     pace_t pace;
     withheld_t withheld;
     void *rx, *tx; /* libsrtp contexts */
@@ -272,7 +273,9 @@ void path_free(path_t *self); /* after path_close */
 void path_close(path_t *self, int64_t now_ns);
 void path_link(path_t *self, path_t *publisher, const bool *permitted, int64_t limit_ns,
                int64_t now_ns);
-bool path_watch(path_t *self, int64_t ack_timeout_ns, bool seek_first_frame);
+bool path_watch(path_t *self, int64_t ack_timeout_ns, int64_t pause_after_ns,
+                bool seek_first_frame, const owed_t *owed);
+owed_t path_owed(const path_t *self);
 void path_unwatch(path_t *self);
 void path_on_rtp(path_t *self, uint8_t *data, int length, int64_t now_ns);
 void path_on_rtcp(path_t *self, uint8_t *data, int length, int64_t now_ns);

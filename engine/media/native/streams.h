@@ -1,5 +1,5 @@
 /* What one stream remembers: the pure parts of the plane. Twins of reception.py, rewrite.py,
- * retransmit.py, keyframes.py, acks.py, first_frame.py, delivery.py and transport_feedback.py;
+ * retransmit.py, keyframes.py, debt.py, acks.py, first_frame.py, delivery.py and transport_feedback.py;
  * the reasoning is there. No I/O, no keys; time is an argument. */
 #ifndef TALKTIME_STREAMS_H
 #define TALKTIME_STREAMS_H
@@ -126,13 +126,24 @@ void freezes_init(freezes_t *self);
 void freezes_frame_end(freezes_t *self, int64_t now_ns);
 void freezes_reset(freezes_t *self);
 
-/* --- acknowledgements: acks.py, first_frame.py, delivery.py --- */
+/* --- acknowledgements: debt.py, acks.py, first_frame.py, delivery.py --- */
+
+typedef struct {
+    int64_t debt_ns, flowed_ns, mark_ns, last_sent_ns;
+    int64_t pause_after_ns; /* by which the gap that is open is judged */
+} owed_t;
+
+typedef struct {
+    owed_t owed;
+    int64_t pause_after_ns;
+} debt_t;
 
 typedef struct {
     int32_t numbers[ACK_WINDOW_PACKETS];
     int64_t sent_ns[ACK_WINDOW_PACKETS];
     int64_t last_acked_sent_ns, timeout_ns;
-    int64_t unacked_since_ns, last_sent_ns, stopped_at_ns;
+    int64_t unacked_since_ns, last_sent_ns, flowing_since_ns, stopped_at_ns;
+    debt_t debt;
     int trials;
     bool stopped;
 } acks_t;
@@ -174,7 +185,8 @@ typedef struct {
     int64_t sent_ns[KINDS][1024];
 } watch_t;
 
-watch_t *watch_new(int64_t ack_timeout_ns, bool seek_first_frame);
+watch_t *watch_new(int64_t ack_timeout_ns, int64_t pause_after_ns, bool seek_first_frame,
+                   const owed_t *owed);
 void watch_free(watch_t *self);
 void watch_sent(watch_t *self, kind_t kind, const uint8_t *data, int length, uint16_t sequence,
                 uint32_t timestamp, int flags, int64_t now_ns);
@@ -182,6 +194,7 @@ void watch_sent(watch_t *self, kind_t kind, const uint8_t *data, int length, uin
 bool watch_transport_acked(watch_t *self, const uint16_t *numbers, int count);
 bool watch_report_acked(watch_t *self, kind_t kind, uint16_t highest, int32_t lost,
                         uint16_t highest_sent);
+void watch_reported(watch_t *self, int64_t at_ns);
 void acks_sent(acks_t *self, int transport, int64_t now_ns);
 bool acks_withheld(acks_t *self, int64_t now_ns);
 bool acks_report_echoed(acks_t *self, int64_t report_sent_at_ns, int64_t now_ns);

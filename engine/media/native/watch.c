@@ -6,12 +6,62 @@
 
 #define SENT_RING 1024
 
+static int64_t least(int64_t one, int64_t other) { return one < other ? one : other; }
+
+/* --- debt.py --- */
+
+static void debt_init(debt_t *self, int64_t pause_after_ns, const owed_t *owed) {
+    *self = (debt_t){*owed, pause_after_ns};
+    int64_t former_ns = owed->pause_after_ns ? owed->pause_after_ns : pause_after_ns;
+    self->owed.pause_after_ns = least(pause_after_ns, former_ns);
+}
+
+static int64_t debt_total_ns(const debt_t *self) {
+    return self->owed.debt_ns + self->owed.flowed_ns;
+}
+
+static bool debt_deep(const debt_t *self) { return debt_total_ns(self) >= ACK_DEBT_NS; }
+static bool debt_exhausted(const debt_t *self) { return debt_total_ns(self) >= ACK_DEBT_MOST_NS; }
+
+static void debt_sent(debt_t *self, int64_t now_ns) {
+    int64_t interval_ns = now_ns - self->owed.last_sent_ns;
+    if (interval_ns <= ACK_FLOW_PAUSE_NS) self->owed.flowed_ns += interval_ns;
+    self->owed.last_sent_ns = now_ns;
+}
+
+static int64_t debt_mark(debt_t *self, int64_t at_ns) {
+    int64_t before_ns = self->owed.flowed_ns, after_ns = self->owed.last_sent_ns - at_ns;
+    self->owed.flowed_ns = least(before_ns, after_ns > 0 ? after_ns : 0);
+    self->owed.mark_ns = at_ns;
+    return before_ns - self->owed.flowed_ns;
+}
+
+static void debt_began(debt_t *self, int64_t at_ns) {
+    if (at_ns > self->owed.mark_ns) debt_mark(self, at_ns);
+}
+
+static void debt_reported(debt_t *self, int64_t at_ns) {
+    int64_t gap_ns = at_ns - self->owed.mark_ns;
+    if (gap_ns <= 0) return;
+    int64_t flowed_ns = debt_mark(self, at_ns);
+    if (gap_ns < self->owed.pause_after_ns)
+        self->owed.debt_ns -= least(self->owed.debt_ns, gap_ns / ACK_DEBT_BILLED_PER_REPAID);
+    else
+        self->owed.debt_ns += flowed_ns;
+    self->owed.pause_after_ns = self->pause_after_ns;
+}
+
+static bool debt_overdue(const debt_t *self, int64_t since_ns) {
+    int64_t flowed_ns = least(self->owed.flowed_ns, self->owed.last_sent_ns - since_ns);
+    return flowed_ns >= self->pause_after_ns - ACK_DEBT_MARGIN_NS;
+}
+
 /* --- acks.py --- */
 
 static void acks_init(acks_t *self, int64_t timeout_ns) {
-    memset(self, 0, sizeof *self);
     memset(self->numbers, 0xFF, sizeof self->numbers); /* -1 */
     self->timeout_ns = timeout_ns;
+    self->stopped = debt_exhausted(&self->debt);
 }
 
 void acks_sent(acks_t *self, int transport, int64_t now_ns) {
@@ -22,14 +72,16 @@ void acks_sent(acks_t *self, int transport, int64_t now_ns) {
     }
     if (!self->unacked_since_ns || now_ns - self->last_sent_ns > ACK_FLOW_PAUSE_NS)
         self->unacked_since_ns = now_ns;
+    if (!self->flowing_since_ns) self->flowing_since_ns = now_ns;
     self->last_sent_ns = now_ns;
+    debt_sent(&self->debt, now_ns);
 }
 
 static bool packet_acked(acks_t *self, int64_t sent_at_ns) {
     if (sent_at_ns <= self->last_acked_sent_ns) return false;
     self->last_acked_sent_ns = sent_at_ns;
     self->unacked_since_ns = 0;
-    self->trials = 0;
+    if (!debt_deep(&self->debt)) self->trials = 0;
     return true;
 }
 
@@ -43,10 +95,16 @@ static bool transport_acked(acks_t *self, const uint16_t *numbers, int count) {
     return packet_acked(self, newest);
 }
 
-bool acks_withheld(acks_t *self, int64_t now_ns) {
+static bool overdue(const acks_t *self, int64_t now_ns) {
     int64_t since = self->unacked_since_ns;
-    if (self->stopped || !since || now_ns - since < self->timeout_ns) return false;
-    if (now_ns - self->last_sent_ns > ACK_FLOW_PAUSE_NS) return false;
+    if (since && now_ns - since >= self->timeout_ns) return true;
+    if (debt_exhausted(&self->debt)) return true;
+    return debt_deep(&self->debt) && debt_overdue(&self->debt, self->flowing_since_ns);
+}
+
+bool acks_withheld(acks_t *self, int64_t now_ns) {
+    if (self->stopped || now_ns - self->last_sent_ns > ACK_FLOW_PAUSE_NS) return false;
+    if (!overdue(self, now_ns)) return false;
     self->stopped = true;
     self->stopped_at_ns = now_ns;
     return true;
@@ -59,10 +117,12 @@ static int64_t resume_wait_ns(const acks_t *self) {
 
 bool acks_report_echoed(acks_t *self, int64_t report_sent_at_ns, int64_t now_ns) {
     if (!self->stopped || report_sent_at_ns <= self->stopped_at_ns) return false;
+    if (debt_exhausted(&self->debt)) return false;
     if (now_ns - self->stopped_at_ns < resume_wait_ns(self)) return false;
     self->stopped = false;
     self->trials++;
     self->unacked_since_ns = 0;
+    self->flowing_since_ns = 0;
     return true;
 }
 
@@ -193,9 +253,11 @@ static found_t first_reported(const first_frame_t *self, kind_t kind, uint16_t h
 
 /* --- delivery.py --- */
 
-watch_t *watch_new(int64_t ack_timeout_ns, bool seek_first_frame) {
+watch_t *watch_new(int64_t ack_timeout_ns, int64_t pause_after_ns, bool seek_first_frame,
+                   const owed_t *owed) {
     watch_t *self = calloc(1, sizeof *self);
     if (!self) return NULL;
+    debt_init(&self->acks.debt, pause_after_ns, owed);
     acks_init(&self->acks, ack_timeout_ns);
     if (seek_first_frame && !(self->first_frame = calloc(1, sizeof *self->first_frame))) {
         free(self);
@@ -227,6 +289,7 @@ void watch_sent(watch_t *self, kind_t kind, const uint8_t *data, int length, uin
 static void settle(watch_t *self, found_t found) {
     if (!found.sent_at_ns) return;
     self->found = found;
+    debt_began(&self->acks.debt, found.sent_at_ns);
     free(self->first_frame);
     self->first_frame = NULL;
 }
@@ -244,4 +307,8 @@ bool watch_report_acked(watch_t *self, kind_t kind, uint16_t highest, int32_t lo
     if (!packet_acked(&self->acks, self->sent_ns[kind][highest & (SENT_RING - 1)])) return false;
     if (self->first_frame) settle(self, first_reported(self->first_frame, kind, highest, lost));
     return true;
+}
+
+void watch_reported(watch_t *self, int64_t at_ns) {
+    if (!self->first_frame) debt_reported(&self->acks.debt, at_ns);
 }

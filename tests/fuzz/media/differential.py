@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.media import codecs, rtcp
 from engine.media.ice import Address
@@ -87,7 +89,9 @@ class _Twin:
         signals, self.signals = self.signals, []
         for ears in self.ears:
             ears.heard.clear()
-        return {"sent": self.plane.take_sent(), "heard": heard, "signals": signals}
+        owed = [path.owed() for path in self.paths]
+        sent = self.plane.take_sent()
+        return {"sent": sent, "heard": heard, "signals": signals, "owed": owed}
 
 
 class Duel:
@@ -112,7 +116,7 @@ class Duel:
             for viewer, publisher in ((0, 1), (1, 0)):
                 path, other = twin.paths[viewer], twin.paths[publisher]
                 path.link(other, dict.fromkeys(MediaKind, True), 10**15, self.now_ns)
-            twin.paths[0].watch(5 * NS_PER_S, seek_first_frame=True)
+            twin.paths[0].watch(5 * NS_PER_S, 3 * NS_PER_S, seek_first_frame=True)
 
     def _add_path(self, number: int) -> None:
         peer = Peer(number + 1)
@@ -341,9 +345,15 @@ class Duel:
         return f"link of {viewer} to {publisher}"
 
     def _watch(self) -> str:
-        number, seek = self.dice.randrange(len(_ADDRESSES)), self.dice.random() < 0.7
+        dice = self.dice
+        number, former, seek = *dice.choices(range(len(_ADDRESSES)), k=2), dice.random() < 0.7
+        timeout_ns, pause_ns = dice.choice(((5 * NS_PER_S, 3 * NS_PER_S), (8 * NS_PER_S,) * 2))
+        # Debts grow in minutes, and a run is shorter.
+        more_ns = dice.choice((0, 0, 29, 31, 59, 61)) * NS_PER_S
         for twin in self.twins:
-            twin.paths[number].watch(5 * NS_PER_S, seek_first_frame=seek)
+            owed = twin.paths[former].owed()
+            owed = msgspec.structs.replace(owed, debt_ns=owed.debt_ns + more_ns)
+            twin.paths[number].watch(timeout_ns, pause_ns, seek_first_frame=seek, owed=owed)
         return f"watch of {number}"
 
     def _negotiate(self) -> str:

@@ -57,6 +57,9 @@ def _differs(patch: pytest.MonkeyPatch, target: str, value: object) -> bool:
         ("engine.media.frames.inspect", lambda *_: 3),
         ("engine.media.transport_feedback.Withheld.take", lambda *_: False),
         ("engine.media.acks.Acknowledgements.withheld", lambda *_: False),
+        ("engine.media.debt.Debt.overdue", lambda *_: False),
+        ("engine.media.debt.Debt.began", lambda *_: None),
+        ("engine.media.limits.ACK_DEBT_BILLED_PER_REPAID", 9),
         ("engine.media.path.PythonPath._mid_agrees", lambda *_: True),
     ],
 )
