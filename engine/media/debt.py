@@ -49,9 +49,8 @@ class Debt:
 
     def __init__(self, pause_after_ns: int = PAUSE_AFTER_NS, owed: Owed = NOTHING_OWED) -> None:
         self._pause_after_ns = pause_after_ns
-        # A gap that spans two legs is a pause by the shorter of their thresholds, as in the meter.
-        former_ns = owed.pause_after_ns or pause_after_ns
-        self._judged_by_ns = min(pause_after_ns, former_ns)
+        # What the meter was told with the last acknowledgement holds until the next.
+        self._judged_by_ns = owed.pause_after_ns or pause_after_ns
         self._debt_ns = owed.debt_ns
         self._flowed_ns = owed.flowed_ns
         self._mark_ns = owed.mark_ns
@@ -109,7 +108,7 @@ class Debt:
     def overdue(self, since_ns: int) -> bool:
         """Whether what flowed since the mark, and since then, is soon too long to be billed."""
         flowed_ns = min(self._flowed_ns, self._last_sent_ns - since_ns)
-        return flowed_ns >= self._pause_after_ns - limits.ACK_DEBT_MARGIN_NS
+        return flowed_ns >= self._judged_by_ns - limits.ACK_DEBT_MARGIN_NS
 
     def _mark(self, at_ns: int) -> int:
         """The clock runs on from that instant; what flowed up to it, at least."""

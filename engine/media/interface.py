@@ -16,6 +16,8 @@ from typing import Protocol
 
 import msgspec
 
+from engine.metering.policy import PAUSE_AFTER_NS
+
 
 class Role(enum.StrEnum):
     CUSTOMER = "customer"
@@ -48,23 +50,27 @@ class FirstFrame(msgspec.Struct, frozen=True):
     """The expert's first complete frame that the customer can decode and has acknowledged.
 
     `sent_at_ns` is the instant at which the frame's last packet left for the customer: it starts
-    the clock. `acked_at_ns` is when the acknowledgement arrived. Sent once per session.
+    the clock. `acked_at_ns` is when the acknowledgement arrived. `pause_after_ns`: how long nothing
+    may be acknowledged on this connection before that means something. Sent once per session.
     """
 
     session_id: str
     kind: MediaKind
     sent_at_ns: int
     acked_at_ns: int
+    pause_after_ns: int = PAUSE_AFTER_NS
 
 
 class Delivery(msgspec.Struct, frozen=True):
     """The customer's transport acknowledged expert media; at most one event a second per session.
 
-    `last_acked_at_ns` is the send instant of the newest packet known to have arrived.
+    `last_acked_at_ns` is the send instant of the newest packet known to have arrived;
+    `pause_after_ns` as in `FirstFrame`.
     """
 
     session_id: str
     last_acked_at_ns: int
+    pause_after_ns: int = PAUSE_AFTER_NS
 
 
 class AcksWithheld(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ from engine.media.interface import (
     Tap,
 )
 from engine.media.leg import Leg
-from engine.metering.policy import PAUSE_AFTER_NS
+from engine.metering.policy import PAUSE_AFTER_NS, PAUSE_AFTER_REPORTS_ONLY_NS
 
 _OTHER = {Role.CUSTOMER: Role.EXPERT, Role.EXPERT: Role.CUSTOMER}
 
@@ -53,6 +53,7 @@ class MediaSession:
         self._selected: dict[Role, str] = {}
         self._publishing = {(role, kind): True for role in Role for kind in MediaKind}
         self._watched_leg: Leg | None = None
+        self._pause_after_ns = PAUSE_AFTER_NS
         self._first_frame_found = False
         self._tap: Tap | None = None
         self._counters = counters
@@ -151,19 +152,20 @@ class MediaSession:
     def _watch_customer(self, leg: Leg) -> None:
         if leg is self._watched_leg:
             return
-        timeout_ns = limits.ACK_TIMEOUT_NS
+        timeout_ns, pause_after_ns = limits.ACK_TIMEOUT_NS, PAUSE_AFTER_NS
         if leg.reports_only():
             timeout_ns = limits.ACK_TIMEOUT_REPORTS_ONLY_NS
+            pause_after_ns = PAUSE_AFTER_REPORTS_ONLY_NS
         elif leg.answer is None:
             return  # decided once the answer is known: nothing is forwarded before
         owed = NOTHING_OWED
         if self._watched_leg is not None:
             self._watched_leg.path.unwatch()
             owed = self._watched_leg.path.owed()
-        self._watched_leg = leg
+        self._watched_leg, self._pause_after_ns = leg, pause_after_ns
         leg.path.watch(
             timeout_ns,
-            PAUSE_AFTER_NS,
+            pause_after_ns,
             seek_first_frame=not self._first_frame_found,
             owed=owed,
         )
@@ -174,11 +176,11 @@ class MediaSession:
             return
         self._first_frame_found = True
         self._counters["first_frames"] += 1
-        self._emit(FirstFrame(self.session_id, kind, sent_at_ns, acked_at_ns))
+        self._emit(FirstFrame(self.session_id, kind, sent_at_ns, acked_at_ns, self._pause_after_ns))
 
     def delivered(self, leg: Leg, last_acked_at_ns: int) -> None:
         if leg is self._watched_leg:
-            self._emit(Delivery(self.session_id, last_acked_at_ns))
+            self._emit(Delivery(self.session_id, last_acked_at_ns, self._pause_after_ns))
 
     def acks_withheld(self, leg: Leg) -> None:
         if leg is self._watched_leg:

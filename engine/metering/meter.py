@@ -268,8 +268,8 @@ class Meter:
         match event:
             case Start() if watch is None:
                 self._watch = self._new_watch(event)
-            case Acked(sent_at_ns=sent_at_ns) if isinstance(watch, MediaWatch):
-                watch.acked(min(sent_at_ns, now_ns))
+            case Acked() if isinstance(watch, MediaWatch):
+                watch.acked(min(event.sent_at_ns, now_ns), event.pause_after_ns)
             case Connection(up=up) if isinstance(watch, TextWatch):
                 (watch.run if up else watch.stop)(now_ns)
             case Reattached() if isinstance(watch, MediaWatch):
@@ -291,7 +291,7 @@ class Meter:
     def _new_watch(self, start: Start) -> MediaWatch | TextWatch:
         if self._text:
             return TextWatch(start.at_ns, running=start.connected)
-        return MediaWatch(start.at_ns)
+        return MediaWatch(start.at_ns, pause_after_ns=start.pause_after_ns)
 
     def _on_refused(self, wallet: Wallet, now_ns: int) -> list[MeterEffect]:
         self._asking, self._refused = False, True

@@ -13,6 +13,11 @@ from engine.metering import money
 PAUSE_AFTER_NS: Final = 3 * NS_PER_S
 """Without an acknowledged frame for this long the clock stands still, from the last one on."""
 
+PAUSE_AFTER_REPORTS_ONLY_NS: Final = 8 * NS_PER_S
+"""The same for a customer who acknowledges by receiver reports of audio alone. Browsers send one
+every 5 s (RFC 3550 section 6.2), give or take half of it (section 6.3.1): shorter silences say
+nothing."""
+
 RINGS: Final = frozenset({"ring", "silent", "refuse"})
 PRESENCE: Final = {
     "available": "ring",

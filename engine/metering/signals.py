@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from engine.metering.funds import Fund, Part
+from engine.metering.policy import PAUSE_AFTER_NS
 
 # In -----------------------------------------------------------------------------------------------
 
@@ -18,12 +19,16 @@ class Start(Struct, frozen=True):
 
     at_ns: int
     connected: bool = True
+    pause_after_ns: int = PAUSE_AFTER_NS
 
 
 class Acked(Struct, frozen=True):
-    """Media: the newest frame that the customer acknowledged was sent at `sent_at_ns`."""
+    """Media: the newest frame that the customer acknowledged was sent at `sent_at_ns`; silence is a
+    pause after `pause_after_ns` from now on.
+    """
 
     sent_at_ns: int
+    pause_after_ns: int = PAUSE_AFTER_NS
 
 
 class Connection(Struct, frozen=True):

@@ -46,30 +46,43 @@ class Watch(Protocol):
 class MediaWatch:
     """Frames acknowledged by the customer drive it.
 
-    A gap of `PAUSE_AFTER_NS` or more between two acknowledged frames is not service, and since
+    A gap of `pause_after_ns` or more between two acknowledged frames is not service, and since
     that is known only when it has lasted so long, elapsed time may step back by it; confirmed time,
     which alone is ever charged while a session runs, ends at the last acknowledged frame.
+
+    How long that is depends on how the customer's connection acknowledges, and comes with every
+    frame for the silence that follows it. So what was shown as a pause is never charged.
 
     `standing`: a watch taken up from a dead run, with what that run proved; it stands still from
     `first_frame_ns` until the next acknowledged frame, whatever time has passed.
     """
 
-    def __init__(self, first_frame_ns: int, *, base_ns: int = 0, standing: bool = False) -> None:
+    def __init__(
+        self,
+        first_frame_ns: int,
+        *,
+        pause_after_ns: int = PAUSE_AFTER_NS,
+        base_ns: int = 0,
+        standing: bool = False,
+    ) -> None:
         self._base_ns = base_ns
         self._mark_ns = first_frame_ns
+        self._pause_after_ns = pause_after_ns
         self._standing = standing
 
-    def acked(self, sent_at_ns: int) -> None:
+    def acked(self, sent_at_ns: int, pause_after_ns: int = PAUSE_AFTER_NS) -> None:
         """The newest acknowledged frame was sent then; older news change nothing."""
         if self._standing:
             self._mark_ns, self._standing = max(sent_at_ns, self._mark_ns), False
+            self._pause_after_ns = pause_after_ns
             return
         gap_ns = sent_at_ns - self._mark_ns
-        if gap_ns <= 0:
+        if gap_ns < 0:
             return
-        if gap_ns < PAUSE_AFTER_NS:
+        if gap_ns < self._pause_after_ns:
             self._base_ns += gap_ns
         self._mark_ns = sent_at_ns
+        self._pause_after_ns = pause_after_ns
 
     def wait_anew(self, now_ns: int) -> None:
         """A standing watch counts its silence from now on."""
@@ -85,7 +98,7 @@ class MediaWatch:
         return self._base_ns
 
     def paused(self, now_ns: int) -> bool:
-        return self._standing or now_ns - self._mark_ns >= PAUSE_AFTER_NS
+        return self._standing or now_ns - self._mark_ns >= self._pause_after_ns
 
     def instant_of(self, elapsed_ns: int) -> int | None:
         return self._mark_ns + elapsed_ns - self._base_ns
@@ -94,7 +107,7 @@ class MediaWatch:
         return self._mark_ns
 
     def pause_at_ns(self) -> int | None:
-        return self._mark_ns + PAUSE_AFTER_NS
+        return self._mark_ns + self._pause_after_ns
 
     def confirms_itself(self) -> bool:
         return False

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from engine.media.interface import Role
 from engine.metering.funds import Fund
+from engine.metering.policy import PAUSE_AFTER_NS
 from engine.metering.signals import HoldGranted, HoldRefused, Tick, Wallet
 
 __all__ = [
@@ -73,12 +74,14 @@ class FirstFrame(Struct, frozen=True):
     """The customer acknowledged the expert's first frame, sent at `sent_at_ns`."""
 
     sent_at_ns: int
+    pause_after_ns: int = PAUSE_AFTER_NS
 
 
 class Delivered(Struct, frozen=True):
     """The newest frame that the customer acknowledged was sent at `last_acked_at_ns`."""
 
     last_acked_at_ns: int
+    pause_after_ns: int = PAUSE_AFTER_NS
 
 
 class AcksWithheld(Struct, frozen=True):

@@ -226,10 +226,11 @@ class SessionMachine:
                 return self._connected(event, now_ns)
             case i.MessageStored():
                 return self._message(event, now_ns)
-            case i.FirstFrame(sent_at_ns=sent_at_ns) if not self.metered:
-                return self._start_clock("first_frame", sent_at_ns, now_ns)
+            case i.FirstFrame() if not self.metered:
+                start = Start(event.sent_at_ns, pause_after_ns=event.pause_after_ns)
+                return self._start_clock("first_frame", start, now_ns)
             case i.FirstFrame(sent_at_ns=sent_at_ns) | i.Delivered(last_acked_at_ns=sent_at_ns):
-                return self._feed(Acked(sent_at_ns), now_ns)
+                return self._feed(Acked(sent_at_ns, event.pause_after_ns), now_ns)
             case i.HoldGranted() | i.HoldRefused() | i.Wallet():
                 return self._on_money(event, now_ns)
             case Tick():
@@ -346,7 +347,7 @@ class SessionMachine:
         self._last_message_ns = now_ns
         if self.text and self._counted_messages >= self.tariff.clock_message:
             # The message that starts the clock was stored, but the start was not.
-            return self._start_clock("second_message", now_ns, now_ns)
+            return self._start_clock("second_message", Start(now_ns), now_ns)
         return []
 
     def _message(self, event: i.MessageStored, now_ns: int) -> list[Effect]:
@@ -356,25 +357,26 @@ class SessionMachine:
         self._counted_messages = max(self._counted_messages, event.from_customer)
         if self._counted_messages < self.tariff.clock_message:
             return []
-        return self._start_clock("second_message", event.at_ns, now_ns)
+        return self._start_clock("second_message", Start(event.at_ns), now_ns)
 
-    def _start_clock(self, trigger: str, at_ns: int, now_ns: int) -> list[Effect]:
+    def _start_clock(self, trigger: str, start: Start, now_ns: int) -> list[Effect]:
         if self.meter is None or self.meter.started:
             return []
-        at_ns = min(at_ns, now_ns)
+        at_ns = min(start.at_ns, now_ns)
         self._patience_ns = None
         self._stated_ns = now_ns
         started = ClockStarted(trigger, at_ns, self.meter.ordinal)
-        return [started, *self._feed_start(at_ns, now_ns)]
+        return [started, *self._feed_start(at_ns, start.pause_after_ns, now_ns)]
 
-    def _feed_start(self, at_ns: int, now_ns: int) -> list[Effect]:
+    def _feed_start(self, at_ns: int, pause_after_ns: int, now_ns: int) -> list[Effect]:
         """Start the clock at an instant that is past, and tell it who came and went since."""
         since = [change for change in self._presence if change[0] > at_ns]
         both = all(self.connected.values())
         if since:
             before = [up for changed_ns, up in self._presence if changed_ns <= at_ns]
             both = before[-1] if before else not since[0][1]
-        effects = self._feed(Start(at_ns, both), since[0][0] if since else now_ns)
+        start = Start(at_ns, both, pause_after_ns)
+        effects = self._feed(start, since[0][0] if since else now_ns)
         if self.text:
             for changed_ns, up in since:
                 effects += self._feed(Connection(up), changed_ns)

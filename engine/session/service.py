@@ -548,10 +548,10 @@ class SessionService:
         if rt is None:
             return
         match event:
-            case Delivery(last_acked_at_ns=at_ns):
-                self._conductor.quick(rt, i.Delivered(at_ns))
-            case FirstFrame(sent_at_ns=at_ns):
-                self._conductor.post(rt, i.FirstFrame(at_ns))
+            case Delivery(last_acked_at_ns=at_ns, pause_after_ns=pause_after_ns):
+                self._conductor.quick(rt, i.Delivered(at_ns, pause_after_ns))
+            case FirstFrame(sent_at_ns=at_ns, pause_after_ns=pause_after_ns):
+                self._conductor.post(rt, i.FirstFrame(at_ns, pause_after_ns))
             case AcksWithheld():
                 self._conductor.post(rt, i.AcksWithheld())
             case LegConnected():

@@ -170,7 +170,12 @@ def a_grace_that_excludes_its_last_instant(patch: pytest.MonkeyPatch) -> None:
 
 @planted(range(10), "service", "end")
 def silence_that_is_charged(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(stopwatch, "PAUSE_AFTER_NS", 10_000_000_000)
+    acked = stopwatch.MediaWatch.acked
+
+    def patient(self: stopwatch.MediaWatch, sent_at_ns: int, pause_after_ns: int) -> None:
+        acked(self, sent_at_ns, 10_000_000_000)
+
+    patch.setattr(stopwatch.MediaWatch, "acked", patient)
 
 
 @planted(range(10), "start", "service")

@@ -19,6 +19,7 @@ from engine.media.interface import (
     Role,
     Tap,
 )
+from engine.metering.policy import PAUSE_AFTER_NS
 
 
 @dataclass
@@ -66,11 +67,17 @@ class FakeMediaWorker:
     def lose(self, session_id: str, leg_id: str, reason: str = "consent") -> None:
         self.emit(LegLost(session_id, leg_id, self.calls[session_id].legs[leg_id], reason))
 
-    def first_frame(self, session_id: str, at_ns: int, kind: MediaKind = MediaKind.VIDEO) -> None:
-        self.emit(FirstFrame(session_id, kind, at_ns, at_ns))
+    def first_frame(
+        self,
+        session_id: str,
+        at_ns: int,
+        kind: MediaKind = MediaKind.VIDEO,
+        pause_after_ns: int = PAUSE_AFTER_NS,
+    ) -> None:
+        self.emit(FirstFrame(session_id, kind, at_ns, at_ns, pause_after_ns))
 
-    def deliver(self, session_id: str, at_ns: int) -> None:
-        self.emit(Delivery(session_id, at_ns))
+    def deliver(self, session_id: str, at_ns: int, pause_after_ns: int = PAUSE_AFTER_NS) -> None:
+        self.emit(Delivery(session_id, at_ns, pause_after_ns))
 
     def withhold(self, session_id: str) -> None:
         self.emit(AcksWithheld(session_id))

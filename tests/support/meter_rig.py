@@ -6,7 +6,7 @@ from engine.clock import NS_PER_MS
 from engine.metering import signals as s
 from engine.metering.funds import Fund, next_slice
 from engine.metering.meter import Meter
-from engine.metering.policy import Policy
+from engine.metering.policy import PAUSE_AFTER_NS, Policy
 from engine.metering.tariff import Tariff
 
 ORIGIN_NS = 5_000_000_000_000
@@ -45,6 +45,7 @@ class MeterRig:
         self.captured = 0
         self.fees = 0
         self.now_ms: float = 0
+        self.pause_after_ns = PAUSE_AFTER_NS
         self.log: list[tuple[int, s.MeterEffect]] = []
         self.ended: s.Exhausted | s.Silent | None = None
         prepaid = tariff.prepay_minor() if prepaid is None else prepaid
@@ -66,9 +67,10 @@ class MeterRig:
             attempts_before=attempts_before,
         )
 
-    def start(self, *, connected: bool = True) -> None:
+    def start(self, *, connected: bool = True, pause_after_ns: int = PAUSE_AFTER_NS) -> None:
         self._take(self.meter.arm())
-        self.feed(s.Start(self.ns(self.now_ms), connected))
+        self.pause_after_ns = pause_after_ns
+        self.feed(s.Start(self.ns(self.now_ms), connected, pause_after_ns))
 
     def ns(self, at_ms: float) -> int:
         return ORIGIN_NS + round(at_ms * NS_PER_MS)
@@ -82,12 +84,12 @@ class MeterRig:
             first = int(self.now_ms // acks_every_ms + 1) * acks_every_ms
             for ack_ms in range(first, int(until_ms) + 1, acks_every_ms):
                 self._tick_until(ack_ms)
-                self.feed(s.Acked(self.ns(ack_ms)))
+                self.feed(s.Acked(self.ns(ack_ms), self.pause_after_ns))
         self._tick_until(until_ms)
 
     def ack(self, at_ms: float, *, sent_ms: float | None = None) -> None:
         self._tick_until(at_ms)
-        self.feed(s.Acked(self.ns(at_ms if sent_ms is None else sent_ms)))
+        self.feed(s.Acked(self.ns(at_ms if sent_ms is None else sent_ms), self.pause_after_ns))
 
     def _tick_until(self, until_ms: float) -> None:
         while self.ended is None:

@@ -55,18 +55,21 @@ class NaiveMeter:
             total = int(Fraction(self.price, self.per_s) * served / 10)
         return Outcome(served, blocks, total, int(Fraction(total * self.bps, 10_000)))
 
-    def media(self, acks: set[int], end: int) -> Outcome:
-        """Frames acknowledged at these instants, a hangup at `end`."""
+    def media(self, acks: dict[int, int], end: int) -> Outcome:
+        """Frames acknowledged at these instants, each with how long a silence after it is none; a
+        hangup at `end`.
+        """
         base, last, standing = self.before, 0, self.standing
+        patience = PAUSE
         money = self.funds
         paid = self.blocks_for(money) * self.block_s * 10
         for now in range(end + 1):
             if now - last > WINDOW:
                 return self.settle(base)
             if now in acks:
-                base += now - last if now - last < PAUSE and not standing else 0
-                last, standing = now, False
-            served = base + (now - last if now - last < PAUSE and not standing else 0)
+                base += now - last if now - last < patience and not standing else 0
+                last, standing, patience = now, False, acks[now]
+            served = base + (now - last if now - last < patience and not standing else 0)
             if served >= paid:
                 return self.settle(paid)
             if now in self.topups:

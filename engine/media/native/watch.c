@@ -12,8 +12,7 @@ static int64_t least(int64_t one, int64_t other) { return one < other ? one : ot
 
 static void debt_init(debt_t *self, int64_t pause_after_ns, const owed_t *owed) {
     *self = (debt_t){*owed, pause_after_ns};
-    int64_t former_ns = owed->pause_after_ns ? owed->pause_after_ns : pause_after_ns;
-    self->owed.pause_after_ns = least(pause_after_ns, former_ns);
+    if (!owed->pause_after_ns) self->owed.pause_after_ns = pause_after_ns;
 }
 
 static int64_t debt_total_ns(const debt_t *self) {
@@ -53,7 +52,7 @@ static void debt_reported(debt_t *self, int64_t at_ns) {
 
 static bool debt_overdue(const debt_t *self, int64_t since_ns) {
     int64_t flowed_ns = least(self->owed.flowed_ns, self->owed.last_sent_ns - since_ns);
-    return flowed_ns >= self->pause_after_ns - ACK_DEBT_MARGIN_NS;
+    return flowed_ns >= self->owed.pause_after_ns - ACK_DEBT_MARGIN_NS;
 }
 
 /* --- acks.py --- */

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from engine.errors import Conflict, Forbidden, NotFound, PaymentRequired, RateLimited, Unavailable
-from engine.media.interface import Role
-from engine.metering.policy import Policy
+from engine.media.interface import MediaKind, Role
+from engine.metering.policy import PAUSE_AFTER_REPORTS_ONLY_NS, Policy
 from engine.session.grants import StoreGrants
 from engine.session.states import State
 from engine.store import tables as t
@@ -450,6 +450,21 @@ async def test_statements_and_warnings_on_the_way(rig: SessionRig) -> None:
     assert not rig.out.of(one.expert, "meter.low_balance")
     assert all("balance_minor" in tick["meter"] for tick in ticks)
     assert (await rig.row(one.id)).end_reason == "insufficient_funds"
+
+
+async def test_a_customer_who_reports_seldom_is_billed_all_the_same(rig: SessionRig) -> None:
+    one = await call(rig, tariff(60, grace_seconds=0), wallet=900_000, mode="audio")
+    await (await (await one.invite()).accept()).begin()
+    patience_ns = PAUSE_AFTER_REPORTS_ONLY_NS
+    rig.media.first_frame(one.id, rig.clock.now_ns(), MediaKind.AUDIO, patience_ns)
+    for _ in range(8):
+        await rig.run(7.5)
+        rig.media.deliver(one.id, rig.clock.now_ns(), patience_ns)
+    await rig.run(9)
+    rig.media.deliver(one.id, rig.clock.now_ns(), patience_ns)
+    summary = await one.hangup()
+    assert summary.billed_seconds == 60
+    assert (await rig.evidence(one.id)).count("meter.paused") == 1
 
 
 async def test_the_chat_gate(rig: SessionRig) -> None:

@@ -27,6 +27,7 @@ from engine.media.interface import (
 )
 from engine.media.leg import Leg
 from engine.media.session import MediaSession
+from engine.metering.policy import PAUSE_AFTER_NS, PAUSE_AFTER_REPORTS_ONLY_NS
 from tests.support import media_packets as packets
 from tests.support.planes import RIGS, Peer, RigPlane
 from tests.unit.media.test_sdp import ANSWER
@@ -67,7 +68,9 @@ def _plane(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 class Room:
     """A session with connected legs; `send` and `control` are what a party puts on its wire."""
 
-    def __init__(self, *, one_way: bool = False, video: bool = True) -> None:
+    def __init__(
+        self, *, one_way: bool = False, video: bool = True, customer_feedback: bool = True
+    ) -> None:
         self.host = Host()
         self.peers: dict[Address, Peer] = {}
         self.events: list[MediaEvent] = []
@@ -79,16 +82,19 @@ class Room:
             emit=self.events.append,
             adopt_task=lambda _task: None,
         )
-        self.customer = self.add(Role.CUSTOMER, ("192.0.2.1", 1))
+        self.customer = self.add(Role.CUSTOMER, ("192.0.2.1", 1), feedback=customer_feedback)
         self.expert = self.add(Role.EXPERT, ("192.0.2.2", 2))
 
-    def add(self, role: Role, address: Address) -> Leg:
+    def add(self, role: Role, address: Address, *, feedback: bool = True) -> Leg:
+        """`feedback`: it gives transport-wide feedback."""
         offered = tuple(CODECS[name] for name in DEFAULT_CODECS)
         leg = Leg(self.host, self.session, f"leg_{address[1]}", role, offered=offered)
         self.session.add(leg)
         answer = ANSWER
         if self.session.kinds == (AUDIO,):
             answer = ANSWER[: ANSWER.index("m=video")]
+        if not feedback:
+            answer = "".join(line for line in answer.splitlines(True) if "extmap:3" not in line)
         leg.apply_answer(answer)
         peer = self.peers[address] = Peer(address[1])
         self.host.plane.claim(address, leg.path)
@@ -284,6 +290,23 @@ def test_first_frame_by_receiver_report() -> None:
     room.send(room.expert, audio(1))
     room.control(room.customer, report(room.customer, AUDIO, last_sequence(room, room.customer)))
     assert room.of(FirstFrame) == [FirstFrame("ses", AUDIO, 1000, 1000)]
+
+
+def test_what_is_told_of_a_receiver_who_only_reports_says_how_patient_to_be() -> None:
+    room = Room(video=False, customer_feedback=False)
+    room.open()
+    room.host.now = 1000
+    room.send(room.expert, audio(1))
+    room.control(room.customer, report(room.customer, AUDIO, last_sequence(room, room.customer)))
+    patience_ns = PAUSE_AFTER_REPORTS_ONLY_NS
+    assert room.of(FirstFrame) == [FirstFrame("ses", AUDIO, 1000, 1000, patience_ns)]
+    assert room.of(Delivery) == [Delivery("ses", 1000, patience_ns)]
+    again = room.add(Role.CUSTOMER, ("192.0.2.9", 9))
+    for old in room.session.select(again, room.host.now):
+        room.session.remove(old, room.host.now)
+    room.send(room.expert, audio(2, transport=2), 2 * NS_PER_S)
+    room.control(again, packets.transport_feedback(2, [True]))
+    assert room.of(Delivery)[-1] == Delivery("ses", room.host.now, PAUSE_AFTER_NS)
 
 
 def test_acknowledgements_of_the_expert_start_nothing() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.metering import signals as s
-from engine.metering.policy import Policy
+from engine.metering.policy import PAUSE_AFTER_REPORTS_ONLY_NS, Policy
 from engine.metering.tariff import Tariff
 from tests.support.meter_rig import MeterRig, tariff
 
@@ -164,6 +164,18 @@ def test_C16_a_silence_is_a_pause_from_the_last_acknowledged_frame_on() -> None:
     rig.ack(110_000)
     assert rig.of(s.Resumed) == [(110_000, s.Resumed(rig.ns(110_000)))]
     assert rig.end(120_000).elapsed_ns == 110_000 * NS_PER_MS
+
+
+@pytest.mark.parametrize(("gap_ms", "served_ms"), [(7_500, 75_000), (9_000, 0)])
+def test_who_reports_seldom_is_billed_all_the_same(gap_ms: int, served_ms: int) -> None:
+    """Audio receivers without transport-wide feedback report every 2.5 to 7.5 s."""
+    rig = MeterRig(tariff(900, grace_seconds=0))
+    rig.start(pause_after_ns=PAUSE_AFTER_REPORTS_ONLY_NS)
+    for number in range(1, 11):
+        rig.ack(number * gap_ms)
+    paused = [at_ms for at_ms, _ in rig.of(s.Paused)]
+    assert paused == ([] if served_ms else [number * gap_ms + 8_000 for number in range(10)])
+    assert rig.end().elapsed_ns == served_ms * NS_PER_MS
 
 
 def test_frames_acknowledged_late_take_a_pause_back() -> None:

@@ -57,19 +57,22 @@ def instants(gaps: list[int]) -> set[int]:
 @given(
     cases(),
     st.lists(
-        st.one_of(st.integers(1, 29), st.sampled_from([10, 29, 30, 31, 299, 300, 301])),
+        st.one_of(st.integers(1, 29), st.sampled_from([10, 29, 30, 31, 79, 80, 299, 300, 301])),
         max_size=200,
     ),
+    st.lists(st.sampled_from([30, 80]), min_size=1, max_size=5),
     st.integers(0, 3_000),
 )
 @settings(max_examples=300, deadline=None)
 def test_it_agrees_with_a_naive_replay(
-    case: tuple[MeterRig, NaiveMeter], gaps: list[int], end: int
+    case: tuple[MeterRig, NaiveMeter], gaps: list[int], patience: list[int], end: int
 ) -> None:
     rig, naive = case
-    marks = {at for at in instants(gaps) if at <= end}
+    found = sorted(at for at in instants(gaps) if at <= end)
+    # Each connection has its own patience and lasts for some acknowledgements.
+    marks = {at: patience[number // 7 % len(patience)] for number, at in enumerate(found)}
     text = rig.text
-    expected = naive.text(marks, end) if text else naive.media(marks, end)
+    expected = naive.text(set(marks), end) if text else naive.media(marks, end)
     money = rig.available + sum(rig.holds.values())
     topped = _play(rig, naive, marks, end, text=text)
     settlement = rig.end()
@@ -84,17 +87,17 @@ def test_it_agrees_with_a_naive_replay(
     assert rig.available + sum(rig.holds.values()) == money + topped - got.total
 
 
-def _play(rig: MeterRig, naive: NaiveMeter, marks: set[int], end: int, *, text: bool) -> int:
+def _play(rig: MeterRig, naive: NaiveMeter, marks: dict[int, int], end: int, *, text: bool) -> int:
     """Everything in order; what was topped up before it ended."""
     topped = 0
     up = True
     rig.start()
-    for at in sorted({at for at in naive.topups if at <= end} | marks):
+    for at in sorted({at for at in naive.topups if at <= end} | marks.keys()):
         # What falls due at this very instant comes after what is stamped with it, except money.
         rig.wait(at * TENTH_MS - 1, acks_every_ms=None)
         rig.now_ms = at * TENTH_MS
         if at in marks and not text and rig.ended is None:
-            rig.feed(s.Acked(rig.ns(rig.now_ms)))
+            rig.feed(s.Acked(rig.ns(rig.now_ms), marks[at] * NS_PER_S // 10))
         if at in naive.topups and rig.ended is None:
             rig.topup(naive.topups[at])
             topped += naive.topups[at]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.metering.funds import Fund, Funds
-from engine.metering.policy import PAUSE_AFTER_NS
+from engine.metering.policy import PAUSE_AFTER_NS, PAUSE_AFTER_REPORTS_ONLY_NS
 from engine.metering.stopwatch import MediaWatch, TextWatch
 
 
@@ -58,3 +58,31 @@ def test_a_fund_of_one_unit_is_money() -> None:
     funds = Funds([Fund("crumb", 1), Fund("empty", 0)])
     assert funds.total_minor == 1
     assert [part.hold_id for part in funds.take(1)] == ["crumb"]
+
+
+def test_a_gap_is_service_by_the_patience_of_its_connection() -> None:
+    for gap_ns, served_ns in ((7_500_000_000, 7_500_000_000), (8_000_000_000, 0)):
+        watch = MediaWatch(1_000, pause_after_ns=PAUSE_AFTER_REPORTS_ONLY_NS)
+        assert watch.pause_at_ns() == 8_000_001_000
+        assert not watch.paused(1_000 + gap_ns - 1)
+        watch.acked(1_000 + gap_ns, PAUSE_AFTER_REPORTS_ONLY_NS)
+        assert watch.confirmed_ns(1_000 + gap_ns) == served_ns
+
+
+def test_a_gap_between_two_connections_is_judged_by_the_patience_of_the_former() -> None:
+    both = (PAUSE_AFTER_NS, PAUSE_AFTER_REPORTS_ONLY_NS)
+    for former_ns, next_ns in (both, both[::-1]):
+        watch = MediaWatch(1_000, pause_after_ns=former_ns)
+        was_paused = watch.paused(1_000 + PAUSE_AFTER_NS)
+        watch.acked(1_000 + PAUSE_AFTER_NS, next_ns)
+        assert watch.confirmed_ns(1_000 + PAUSE_AFTER_NS) == (0 if was_paused else PAUSE_AFTER_NS)
+        assert watch.pause_at_ns() == 1_000 + PAUSE_AFTER_NS + next_ns
+
+
+def test_old_news_say_nothing_about_patience_and_a_standing_watch_takes_it_over() -> None:
+    watch = MediaWatch(1_000)
+    watch.acked(999, PAUSE_AFTER_REPORTS_ONLY_NS)
+    assert watch.pause_at_ns() == 1_000 + PAUSE_AFTER_NS
+    watch = MediaWatch(1_000, standing=True)
+    watch.acked(2_000, PAUSE_AFTER_REPORTS_ONLY_NS)
+    assert watch.pause_at_ns() == 2_000 + PAUSE_AFTER_REPORTS_ONLY_NS
