@@ -96,7 +96,7 @@ class Debt:
     def reported(self, at_ns: int) -> None:
         """The meter is told that what was sent then was acknowledged."""
         gap_ns = at_ns - self._mark_ns
-        if gap_ns <= 0:
+        if gap_ns < 0:
             return
         flowed_ns = self._mark(at_ns)
         if gap_ns < self._judged_by_ns:
@@ -104,6 +104,14 @@ class Debt:
         else:
             self._debt_ns += flowed_ns
         self._judged_by_ns = self._pause_after_ns
+
+    def be_patient(self, pause_after_ns: int, now_ns: int) -> bool:
+        """Acknowledgements come in at another pace from now on; True if the meter has to be told
+        that before it takes the present silence for a pause.
+        """
+        self._pause_after_ns = pause_after_ns
+        left_ns = self._mark_ns + self._judged_by_ns - now_ns
+        return pause_after_ns > self._judged_by_ns and left_ns > limits.ACK_DEBT_MARGIN_NS
 
     def overdue(self, since_ns: int) -> bool:
         """Whether what flowed since the mark, and since then, is soon too long to be billed."""

@@ -106,6 +106,12 @@ class DeliveryPace:
     def acked(self, sent_at_ns: int) -> None:
         self._pending_ns = max(self._pending_ns, sent_at_ns)
 
+    def again(self) -> None:
+        """What was reported last is reported once more, and at once."""
+        if self._reported_ns:
+            self._reported_ns -= 1
+            self._last_at_ns = -limits.NEVER_NS
+
     def due(self, now_ns: int) -> int:
         """The instant to report now, 0 for nothing."""
         if self._pending_ns <= self._reported_ns:

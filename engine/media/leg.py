@@ -6,6 +6,7 @@ What becomes of its packets is up to its `path`, in the packet plane.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol
 
 from aiortc.rtcdtlstransport import RTCCertificate
@@ -117,12 +118,14 @@ class Leg:
         for record in early:
             self.on_dtls(record)
 
-    def reports_only(self) -> bool:
-        """The peer acknowledges by audio receiver reports alone, which are rare."""
+    def reports_only(self, kinds: Collection[MediaKind]) -> bool:
+        """While it is sent these, the peer acknowledges by audio receiver reports alone, which are
+        rare. Browsers may give transport-wide feedback for video and none for audio.
+        """
         if self.answer is None:
             return False
-        accepted = [m for m in self.answer.media if m.accepted]
-        return all(m.kind is MediaKind.AUDIO and not m.transport_cc for m in accepted)
+        taken = [m for m in self.answer.media if m.accepted and m.kind in kinds]
+        return all(m.kind is MediaKind.AUDIO and not m.transport_cc for m in taken)
 
     # --- transport ---
 

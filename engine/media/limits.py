@@ -134,8 +134,8 @@ SOURCE_IDLE_NS: Final = 500 * NS_PER_MS
 DELIVERY_INTERVAL_NS: Final = 1 * NS_PER_S
 # Media without one acknowledgement for so long stops (product/features.md, override 1).
 ACK_TIMEOUT_NS: Final = 5 * NS_PER_S
-# The same for an audio-only receiver that has no transport-wide feedback: browsers then report
-# every 2.5 to 7.5 s only.
+# The same for a receiver of audio alone that has no transport-wide feedback for it: browsers then
+# report every 2.5 to 7.5 s only.
 ACK_TIMEOUT_REPORTS_ONLY_NS: Final = 8 * NS_PER_S
 
 # Freezes by the definition of webrtc-stats; browsers too judge none before they saw a few frames.

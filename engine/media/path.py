@@ -290,6 +290,13 @@ class PythonPath:
             )
         )
 
+    def be_patient(self, ack_timeout_ns: int, pause_after_ns: int, now_ns: int) -> None:
+        if self.watched is None:
+            return
+        self.watched.acks.timeout_ns = ack_timeout_ns
+        if self.watched.acks.debt.be_patient(pause_after_ns, now_ns):
+            self._pace.again()
+
     def unwatch(self) -> None:
         self._owed = self.owed()
         self._set_watch(None)

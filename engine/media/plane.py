@@ -124,6 +124,12 @@ class Path(Protocol):
         """
         ...
 
+    def be_patient(self, ack_timeout_ns: int, pause_after_ns: int, now_ns: int) -> None:
+        """Go on watching with other times. If they are longer, the last delivery is reported again,
+        with the next tick and not from within this call, so that the session layer hears of it.
+        """
+        ...
+
     def unwatch(self) -> None: ...
 
     def owed(self) -> Owed:

@@ -133,7 +133,7 @@ class MediaSession:
             if viewer is None:
                 continue
             if role is Role.EXPERT:
-                self._watch_customer(viewer)
+                self._watch_customer(viewer, now_ns)
             permitted = {k: self._permitted(publisher, viewer, role, k) for k in self.kinds}
             path = publisher.path if publisher is not None else None
             viewer.path.link(path, permitted, self._cutoff_ns, now_ns)
@@ -149,15 +149,15 @@ class MediaSession:
 
     # --- acknowledgements ---
 
-    def _watch_customer(self, leg: Leg) -> None:
-        if leg is self._watched_leg:
-            return
-        timeout_ns, pause_after_ns = limits.ACK_TIMEOUT_NS, PAUSE_AFTER_NS
-        if leg.reports_only():
-            timeout_ns = limits.ACK_TIMEOUT_REPORTS_ONLY_NS
-            pause_after_ns = PAUSE_AFTER_REPORTS_ONLY_NS
-        elif leg.answer is None:
+    def _watch_customer(self, leg: Leg, now_ns: int) -> None:
+        if leg.answer is None:
             return  # decided once the answer is known: nothing is forwarded before
+        timeout_ns, pause_after_ns = self._patience_with(leg)
+        if leg is self._watched_leg:
+            if pause_after_ns != self._pause_after_ns:
+                self._pause_after_ns = pause_after_ns
+                leg.path.be_patient(timeout_ns, pause_after_ns, now_ns)
+            return
         owed = NOTHING_OWED
         if self._watched_leg is not None:
             self._watched_leg.path.unwatch()
@@ -169,6 +169,13 @@ class MediaSession:
             seek_first_frame=not self._first_frame_found,
             owed=owed,
         )
+
+    def _patience_with(self, customer: Leg) -> tuple[int, int]:
+        """How long it may acknowledge nothing before that stops the media, and the clock."""
+        shown = [kind for kind in self.kinds if self._publishing[Role.EXPERT, kind]]
+        if shown and customer.reports_only(shown):
+            return limits.ACK_TIMEOUT_REPORTS_ONLY_NS, PAUSE_AFTER_REPORTS_ONLY_NS
+        return limits.ACK_TIMEOUT_NS, PAUSE_AFTER_NS
 
     def first_frame(self, leg: Leg, kind: MediaKind, sent_at_ns: int, acked_at_ns: int) -> None:
         """The path of the watched leg has found it."""

@@ -66,6 +66,7 @@ static void step(int what, int whom, const uint8_t *data, int length) {
         case 2: {
             owed_t owed = path_owed(paths[other]);
             path_watch(paths[number], 5 * NS_PER_S, 3 * NS_PER_S, whom & 128, &owed);
+            path_be_patient(paths[other], 8 * NS_PER_S, 8 * NS_PER_S, now_ns);
             break;
         }
         case 3:

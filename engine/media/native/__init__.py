@@ -131,6 +131,9 @@ class NativePath:
             ack_timeout_ns, pause_after_ns, seek_first_frame, msgspec.structs.astuple(owed)
         )
 
+    def be_patient(self, ack_timeout_ns: int, pause_after_ns: int, now_ns: int) -> None:
+        self.core.be_patient(ack_timeout_ns, pause_after_ns, now_ns)
+
     def unwatch(self) -> None:
         self.core.unwatch()
 

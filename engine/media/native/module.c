@@ -563,6 +563,15 @@ static PyObject *path_unwatch_method(PathObject *self, PyObject *ignored) {
     Py_RETURN_NONE;
 }
 
+static PyObject *path_be_patient_method(PathObject *self, PyObject *args) {
+    long long timeout_ns, pause_ns, now_ns;
+    if (!PyArg_ParseTuple(args, "LLL", &timeout_ns, &pause_ns, &now_ns)) return NULL;
+    enter_path(self);
+    path_be_patient(self->path, timeout_ns, pause_ns, now_ns);
+    leave_path(self);
+    Py_RETURN_NONE;
+}
+
 static PyObject *path_owed_method(PathObject *self, PyObject *ignored) {
     (void)ignored;
     enter_path(self);
@@ -634,6 +643,7 @@ static PyMethodDef path_methods[] = {
     METHOD("link", path_link_method, METH_VARARGS),
     METHOD("watch", path_watch_method, METH_VARARGS),
     METHOD("unwatch", path_unwatch_method, METH_NOARGS),
+    METHOD("be_patient", path_be_patient_method, METH_VARARGS),
     METHOD("owed", path_owed_method, METH_NOARGS),
     METHOD("set_tapped", path_set_tapped, METH_VARARGS),
     METHOD("stats", path_stats_method, METH_NOARGS),

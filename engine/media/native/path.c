@@ -96,6 +96,12 @@ owed_t path_owed(const path_t *self) {
     return self->watch ? self->watch->acks.debt.owed : self->owed;
 }
 
+void path_be_patient(path_t *self, int64_t ack_timeout_ns, int64_t pause_after_ns,
+                     int64_t now_ns) {
+    if (self->watch && watch_be_patient(self->watch, ack_timeout_ns, pause_after_ns, now_ns))
+        pace_again(&self->pace);
+}
+
 void path_unwatch(path_t *self) {
     self->owed = path_owed(self);
     watch_free(self->watch);

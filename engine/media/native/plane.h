@@ -276,6 +276,8 @@ void path_link(path_t *self, path_t *publisher, const bool *permitted, int64_t l
 bool path_watch(path_t *self, int64_t ack_timeout_ns, int64_t pause_after_ns,
                 bool seek_first_frame, const owed_t *owed);
 owed_t path_owed(const path_t *self);
+void path_be_patient(path_t *self, int64_t ack_timeout_ns, int64_t pause_after_ns,
+                     int64_t now_ns);
 void path_unwatch(path_t *self);
 void path_on_rtp(path_t *self, uint8_t *data, int length, int64_t now_ns);
 void path_on_rtcp(path_t *self, uint8_t *data, int length, int64_t now_ns);

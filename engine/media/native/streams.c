@@ -189,6 +189,12 @@ void pace_acked(pace_t *self, int64_t sent_at_ns) {
     if (sent_at_ns > self->pending_ns) self->pending_ns = sent_at_ns;
 }
 
+void pace_again(pace_t *self) {
+    if (!self->reported_ns) return;
+    self->reported_ns--;
+    self->last_at_ns = -NEVER_NS;
+}
+
 int64_t pace_due(pace_t *self, int64_t now_ns) {
     if (self->pending_ns <= self->reported_ns) return 0;
     if (now_ns - self->last_at_ns < DELIVERY_INTERVAL_NS) return 0;

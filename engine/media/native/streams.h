@@ -195,6 +195,9 @@ bool watch_transport_acked(watch_t *self, const uint16_t *numbers, int count);
 bool watch_report_acked(watch_t *self, kind_t kind, uint16_t highest, int32_t lost,
                         uint16_t highest_sent);
 void watch_reported(watch_t *self, int64_t at_ns);
+/* True if the last delivery has to be reported again. */
+bool watch_be_patient(watch_t *self, int64_t ack_timeout_ns, int64_t pause_after_ns,
+                      int64_t now_ns);
 void acks_sent(acks_t *self, int transport, int64_t now_ns);
 bool acks_withheld(acks_t *self, int64_t now_ns);
 bool acks_report_echoed(acks_t *self, int64_t report_sent_at_ns, int64_t now_ns);
@@ -205,6 +208,7 @@ typedef struct {
 
 void pace_init(pace_t *self);
 void pace_acked(pace_t *self, int64_t sent_at_ns);
+void pace_again(pace_t *self);
 int64_t pace_due(pace_t *self, int64_t now_ns);
 
 /* --- what the router withheld: transport_feedback.py --- */

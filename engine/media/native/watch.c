@@ -41,13 +41,19 @@ static void debt_began(debt_t *self, int64_t at_ns) {
 
 static void debt_reported(debt_t *self, int64_t at_ns) {
     int64_t gap_ns = at_ns - self->owed.mark_ns;
-    if (gap_ns <= 0) return;
+    if (gap_ns < 0) return;
     int64_t flowed_ns = debt_mark(self, at_ns);
     if (gap_ns < self->owed.pause_after_ns)
         self->owed.debt_ns -= least(self->owed.debt_ns, gap_ns / ACK_DEBT_BILLED_PER_REPAID);
     else
         self->owed.debt_ns += flowed_ns;
     self->owed.pause_after_ns = self->pause_after_ns;
+}
+
+static bool debt_be_patient(debt_t *self, int64_t pause_after_ns, int64_t now_ns) {
+    self->pause_after_ns = pause_after_ns;
+    int64_t left_ns = self->owed.mark_ns + self->owed.pause_after_ns - now_ns;
+    return pause_after_ns > self->owed.pause_after_ns && left_ns > ACK_DEBT_MARGIN_NS;
 }
 
 static bool debt_overdue(const debt_t *self, int64_t since_ns) {
@@ -310,4 +316,10 @@ bool watch_report_acked(watch_t *self, kind_t kind, uint16_t highest, int32_t lo
 
 void watch_reported(watch_t *self, int64_t at_ns) {
     if (!self->first_frame) debt_reported(&self->acks.debt, at_ns);
+}
+
+bool watch_be_patient(watch_t *self, int64_t ack_timeout_ns, int64_t pause_after_ns,
+                      int64_t now_ns) {
+    self->acks.timeout_ns = ack_timeout_ns;
+    return debt_be_patient(&self->acks.debt, pause_after_ns, now_ns);
 }

@@ -17,6 +17,7 @@ import msgspec
 
 from engine.clock import NS_PER_MS, NS_PER_S
 from engine.media import codecs, rtcp
+from engine.media.debt import Owed
 from engine.media.ice import Address
 from engine.media.interface import MediaKind
 from engine.media.plane import Path, PathSpec, StreamSpec
@@ -116,7 +117,9 @@ class Duel:
             for viewer, publisher in ((0, 1), (1, 0)):
                 path, other = twin.paths[viewer], twin.paths[publisher]
                 path.link(other, dict.fromkeys(MediaKind, True), 10**15, self.now_ns)
-            twin.paths[0].watch(5 * NS_PER_S, 3 * NS_PER_S, seek_first_frame=True)
+            # Of the deaf every other one has used up what is forgiven.
+            owed = Owed(debt_ns=31 * NS_PER_S if seed % 12 == 5 else 0)
+            twin.paths[0].watch(5 * NS_PER_S, 3 * NS_PER_S, seek_first_frame=True, owed=owed)
 
     def _add_path(self, number: int) -> None:
         peer = Peer(number + 1)
@@ -158,6 +161,7 @@ class Duel:
             (6, self._tick),
             (5, self._link),
             (1, self._watch),
+            (1, self._be_patient),
             (1, self._negotiate),
             (1, self._move),
         ]
@@ -167,7 +171,7 @@ class Duel:
         )[0]
         weights = [weight for weight, _ in actions]
         if self.calm:
-            weights[4:] = (0.3, 0.1, 0.03, 0.1)
+            weights[4:] = (0.3, 0.1, 0.1, 0.03, 0.1)
         if self.deaf:
             weights[1], weights[5] = 0, 0
         (_, act) = self.dice.choices(actions, weights)[0]
@@ -355,6 +359,13 @@ class Duel:
             owed = msgspec.structs.replace(owed, debt_ns=owed.debt_ns + more_ns)
             twin.paths[number].watch(timeout_ns, pause_ns, seek_first_frame=seek, owed=owed)
         return f"watch of {number}"
+
+    def _be_patient(self) -> str:
+        number, seconds = self.dice.randrange(len(_ADDRESSES)), self.dice.choice((3, 8))
+        for twin in self.twins:
+            pause_ns = seconds * NS_PER_S
+            twin.paths[number].be_patient(max(5 * NS_PER_S, pause_ns), pause_ns, self.now_ns)
+        return f"patience with {number}"
 
     def _negotiate(self) -> str:
         dice = self.dice

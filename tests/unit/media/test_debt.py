@@ -35,8 +35,8 @@ class Talk:
     The expert sends a packet every `STEP_NS` and a sender report every second.
     """
 
-    def __init__(self, *, feedback: bool = True) -> None:
-        self.room = Room(video=False, customer_feedback=feedback)
+    def __init__(self, *, feedback: bool = True, video: bool = False) -> None:
+        self.room = Room(video=video, customer_feedback=feedback)
         self.room.open()
         self.watch: MediaWatch | None = None
         self.forwarded_ns = 0
@@ -119,6 +119,11 @@ class Talk:
         highest = int.from_bytes(self.room.media_to(self.leg)[-1][2:4], "big")
         self.room.control(self.leg, report(self.leg, AUDIO, highest))
         self._bill()
+
+    def show(self, *, video: bool) -> None:
+        """The expert's camera button; the packets of `step` stand for whatever is sent."""
+        session = self.room.session
+        session.set_publishing(Role.EXPERT, audio=True, video=video, now_ns=self.now_ns)
 
     def join_anew(self, *, feedback: bool = True) -> None:
         room = self.room
@@ -220,6 +225,34 @@ def test_a_customer_who_reports_seldom_owes_nothing_and_is_billed() -> None:
     assert talk.room.of(AcksWithheld) == []
     assert talk.leg.path.owed().debt_ns == 0
     assert talk.free_ns <= 7.5 * NS_PER_S
+
+
+def test_an_expert_who_switches_the_camera_off_is_paid_by_who_only_reports_sound() -> None:
+    """Reports on video come every second."""
+    talk = Talk(feedback=False, video=True)
+    talk.run(20, every(1, talk.ack))
+    billed_ns = talk.billed_ns
+    talk.show(video=False)
+    talk.run(600, every(7.5, talk.report))
+    assert talk.room.of(AcksWithheld) == []
+    assert talk.leg.path.owed().debt_ns == 0
+    assert talk.billed_ns - billed_ns > 590 * NS_PER_S
+    talk.show(video=True)
+    talk.ack()
+    talk.run(20, every(1, talk.ack))
+    assert talk.watch is not None
+    assert talk.watch.paused(talk.now_ns + PAUSE_AFTER_NS)
+    assert talk.free_ns < 2 * NS_PER_S
+
+
+def test_a_silence_that_is_a_pause_already_remains_one_without_the_camera() -> None:
+    talk = Talk(feedback=False, video=True)
+    talk.run(20, every(1, talk.ack))
+    talk.run(3.2)
+    assert talk.watch is not None
+    talk.show(video=False)
+    talk.run(1)
+    assert talk.watch.paused(talk.now_ns)
 
 
 def test_a_bad_network_goes_on_and_its_debt_is_forgiven() -> None:
