@@ -86,3 +86,11 @@ def test_old_news_say_nothing_about_patience_and_a_standing_watch_takes_it_over(
     watch = MediaWatch(1_000, standing=True)
     watch.acked(2_000, PAUSE_AFTER_REPORTS_ONLY_NS)
     assert watch.pause_at_ns() == 2_000 + PAUSE_AFTER_REPORTS_ONLY_NS
+
+
+def test_the_same_frame_told_again_serves_nothing_and_may_ask_for_more_patience() -> None:
+    watch = MediaWatch(1_000)
+    watch.acked(1_500)
+    watch.acked(1_500, PAUSE_AFTER_REPORTS_ONLY_NS)
+    assert watch.confirmed_ns(1_500) == 500
+    assert watch.pause_at_ns() == 1_500 + PAUSE_AFTER_REPORTS_ONLY_NS
