@@ -17,7 +17,7 @@ from engine.metering.funds import Fund, next_slice
 from engine.metering.policy import Policy
 from engine.metering.tariff import Tariff
 from tests.support.meter_rig import ORIGIN_NS, MeterRig
-from tests.support.naive_meter import NaiveMeter, Outcome
+from tests.support.naive_meter import PAUSE, NaiveMeter, Outcome
 from tests.unit.ledger.naive import Naive, Of
 
 TENTH_MS = 100
@@ -317,8 +317,9 @@ class SharedRig(MeterRig):
             run.standing,
             fault,
         )
-        play = naive.text if self.text else naive.media
-        return play(run.marks, now - run.began)
+        if self.text:
+            return naive.text(run.marks, now - run.began)
+        return naive.media(dict.fromkeys(run.marks, PAUSE), now - run.began)
 
     def as_if_ended(self, *, fault: bool) -> s.Settlement:
         """Asked of a copy, so that it goes on."""

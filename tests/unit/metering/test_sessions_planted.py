@@ -26,7 +26,7 @@ from tests.unit.metering.test_sessions_machine import SETTINGS, SessionsMachine
 # Where, what it says there, and what it will say.
 PLANTED: list[tuple[Any, str, str, str]] = [
     (Tariff, "blocks", "-(-elapsed_ns // self.block_ns)", "elapsed_ns // self.block_ns + 1"),
-    (MediaWatch, "acked", "gap_ns < PAUSE_AFTER_NS", "gap_ns <= PAUSE_AFTER_NS"),
+    (MediaWatch, "acked", "gap_ns < self._pause_after_ns", "gap_ns <= self._pause_after_ns"),
     (MediaWatch, "wait_anew", "max(now_ns, self._mark_ns)", "self._mark_ns"),
     (TextWatch, "stop", "self._base_ns += max(0, now_ns - self._mark_ns)", "pass"),
     (Funds, "take", "del self._left[hold_id]", "pass"),
