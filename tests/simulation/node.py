@@ -102,7 +102,7 @@ class Wire:
             left_s = payload.get("seconds_left")
             if event == "message.created":
                 message: Any = payload["message"]
-                self._node.world.watch.told(message["id"])
+                self._node.world.watch.told(message["id"], message["client_msg_id"])
             if event == "meter.low_balance" and isinstance(left_s, float):
                 self._node.world.warn(user_id, left_s)
 

@@ -327,11 +327,12 @@ class Couple:
 
     async def _say(self, talk: Talk, run: Run, role: Role, client_id: str) -> None:
         user = talk.order.customer if role is Role.CUSTOMER else talk.order.expert
+        name = f"{talk.id[-8:]}{client_id}"
+        if any(one.client_id == client_id for one in talk.messages):
+            self.world.watch.repeated.add(name)
         message = Message(self.loop.now_ns, role, client_id, run)
         talk.messages.append(message)
-        send = MessageSend(
-            session_id=talk.id, client_msg_id=f"{talk.id[-8:]}{client_id}", body="Hello"
-        )
+        send = MessageSend(session_id=talk.id, client_msg_id=name, body="Hello")
         _, before = await run.node.chat.send(user, send)
         message.stored = not before
 

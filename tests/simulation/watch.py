@@ -32,6 +32,8 @@ class Watch:
         self._world = world
         self._file: sqlite3.Connection | None = None
         self._entry = self.transfer = self._message = 0
+        self.repeated: set[str] = set()
+        """Messages that their author sent again, by his own name for them."""
         self._stored: dict[str, int] = {}
         self._rows: dict[str, tuple[Any, ...]] = {}
         self.ended: dict[str, tuple[int, bool]] = {}
@@ -283,10 +285,13 @@ class Watch:
         _, elapsed_ns, _ = talk.run.service(True, started[1], self._world.loop.now_ns)
         return self.funded_ns(talk) - elapsed_ns
 
-    def told(self, message: str) -> None:
-        """A message reached a party: it is stored, and has not waited for anything since."""
+    def told(self, message: str, client_id: str) -> None:
+        """A message reached a party: it is stored, and has not waited for anything since, unless
+        the answer to its commit was lost: it is told when its author repeats it.
+        """
         stored_ns = self._stored.get(message)
-        if stored_ns is None or self._world.loop.now_ns > stored_ns + LATE_NS:
+        late = stored_ns is None or self._world.loop.now_ns > stored_ns + LATE_NS
+        if late and (stored_ns is None or client_id not in self.repeated):
             self._world.fail(Broken("told_late", f"{message}, which was stored at {stored_ns}"))
 
     def _paid(self, talk: Talk, elapsed_ns: int, funded_ns: int, what: str) -> None:
