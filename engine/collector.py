@@ -1,9 +1,9 @@
 """When memory is given back. The interpreter looks for garbage in cycles: often among what is
 young, rarely through all; then the allocator returns to the system what lies free in between.
 
-Looking through everything stops the event loop for about a third of a second with 10,000 sessions,
-and by itself Python does it whenever their number has grown by a quarter: just while many calls
-begin or end. Most objects go without it, by counting references; what is left of a call (the
+Looking through everything stops the event loop for a quarter of a second with 10,000 sessions, and
+by itself Python does it whenever their number has grown by a quarter: just while many calls begin
+or end. Sessions and timers go without it, by counting references; what is left of a call (the
 library's connections refer to themselves) can wait for a minute.
 """
 

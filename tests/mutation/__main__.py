@@ -42,8 +42,10 @@ _HOLDS = "tests/unit/ledger/test_holds.py"
 _PAYOUTS = "tests/unit/ledger/test_payouts.py"
 _RACES = "tests/integration/store/test_ledger_races.py"
 _ON_POSTGRES = (_RACES, _HOLDS, _TRANSFERS, _PAYOUTS)
+_PRICES = "tests/unit/ledger/test_price_checks.py"
+_CHECKS = Suite((_AUDIT, _PRICES), (_MACHINE,), (_AUDIT, _PRICES))
 _LEDGER_SUITES = {
-    "checks": Suite((_AUDIT,), (_MACHINE,), (_AUDIT,)),
+    **dict.fromkeys(("business_checks", "checking", "checks", "price_checks"), _CHECKS),
     "transfers": Suite((_TRANSFERS, *_LEDGER), (_MACHINE,), _ON_POSTGRES),
 }
 _OTHER_LEDGER = Suite((_HOLDS, *_LEDGER), (_MACHINE,), _ON_POSTGRES)
