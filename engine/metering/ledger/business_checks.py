@@ -158,6 +158,21 @@ def _payouts_follow_payments() -> Query:
     )
 
 
+def _payments_keep_their_owner() -> Query:
+    """What came in is in the wallet of who paid it, what went out left the earnings of whose payout
+    it was, in the payment's currency.
+    """
+    personal = _a.kind.in_([AccountKind.WALLET.value, AccountKind.EARNINGS.value])
+    other = sa.or_(_a.owner_id != _p.user_id, _r.currency != _p.currency)
+    expected = text(_p.user_id) + " in " + text(_p.currency)
+    found = text(_a.owner_id) + " in " + text(_r.currency)
+    return named(_r.id, expected, found, personal, other).select_from(
+        t.payments.join(t.transfers, _r.payment_id == _p.id)
+        .join(t.entries, _e.transfer_id == _r.id)
+        .join(t.accounts, _a.id == _e.account_id)
+    )
+
+
 _STALE_MS: Final = 3_600_000
 """A session without a checkpoint for so long is nobody's. Nodes take over what a dead one left
 within seconds, or a minute: whatever still waits then will not be settled by itself.
@@ -278,6 +293,12 @@ BUSINESS: Final = (
         "a payout's money is on its way, at the bank or back, as its state says",
         count(t.payments, _p.direction == "out"),
         _payouts_follow_payments(),
+    ),
+    Check(
+        "payments_keep_their_owner",
+        "a payment's money is its user's, in its currency",
+        count(t.payments),
+        _payments_keep_their_owner(),
     ),
     Check(
         "money_belongs_to_orders",

@@ -272,12 +272,24 @@ _CAPTURE_ID = "(SELECT id FROM transfers WHERE key = 'c')"
         (["UPDATE payments SET state = 'failed' WHERE id = 'out_2'"], "payouts_follow_payments"),
         (["UPDATE payments SET state = 'sent' WHERE id = 'out_3'"], "payouts_follow_payments"),
         (["UPDATE payments SET amount_minor = 41 WHERE id = 'out_1'"], "payouts_follow_payments"),
+        (
+            ["UPDATE payments SET user_id = 'eva' WHERE id = 'pay_1'"],
+            "payments_keep_their_owner",
+        ),
+        (
+            ["UPDATE payments SET user_id = 'ann' WHERE id = 'out_1'"],
+            "payments_keep_their_owner",
+        ),
+        (
+            ["UPDATE payments SET currency = 'EUR' WHERE id = 'pay_1'"],
+            "payments_keep_their_owner",
+        ),
         (["UPDATE transfers SET reason = '' WHERE kind = 'adjust'"], "adjustments_are_whole"),
         (["UPDATE transfers SET amount_minor = 6 WHERE kind = 'adjust'"], "adjustments_are_whole"),
         (["UPDATE transfers SET payment_id = NULL WHERE key = 't'"], "payments_post_once"),
         (
             ["UPDATE transfers SET payment_id = 'pay_2' WHERE key = 'out_1'"],
-            "payouts_follow_payments",
+            "payouts_follow_payments payments_keep_their_owner",
         ),
         # Prices
         (
