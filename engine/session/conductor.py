@@ -25,7 +25,7 @@ import sqlalchemy as sa
 import structlog
 
 from engine.clock import NS_PER_MS, NS_PER_S, Clock
-from engine.errors import Conflict, Unavailable
+from engine.errors import Conflict, TalktimeError, Unavailable
 from engine.media.interface import MediaWorker, Role
 from engine.metering import signals as s
 from engine.metering.deadlines import DeadlineQueue
@@ -50,6 +50,10 @@ _log = structlog.get_logger(__name__)
 
 _WRITES_AT_ONCE: Final = 32
 """Facts that are written together; of thousands that come at one instant the others wait."""
+
+
+class NotWritten(Exception):
+    """The store or the ledger refused what happened in a session: a defect."""
 
 
 class Conductor:
@@ -204,6 +208,9 @@ class Conductor:
             except LostOwnership:
                 self._abandon(rt)
                 return False
+            except TalktimeError as refusal:
+                # Not a refusal to whoever asked: what has happened cannot be refused.
+                raise NotWritten(rt.id) from refusal
             rt.unsure, rt.retry_at_ns = False, None
             await self._written(rt, answers)
         self._watch(rt)

@@ -9,11 +9,13 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from engine.errors import Unavailable
+from engine.clock import NS_PER_S
+from engine.errors import Conflict, Unavailable
 from engine.media.interface import Role
 from engine.metering.ledger import HoldPart, HoldStatus
 from engine.metering.policy import Policy
 from engine.metering.tariff import Tariff
+from engine.session.conductor import NotWritten
 from engine.store import tables as t
 from tests.support.meter_rig import tariff
 from tests.support.session_rig import Call, SessionRig, call, turns
@@ -215,6 +217,25 @@ async def test_a_beginning_whose_commit_was_lost_can_be_repeated_after_something
     await rig.run(10)
     assert (await one.hangup()).billed_seconds == 10
     assert await rig.available(one.customer) == 2_000 - HOURLY.due_minor(10)
+
+
+async def test_an_end_that_the_ledger_refuses_is_settled_at_once(rig: SessionRig) -> None:
+    """Not when the next block would have been due: nobody is busy with what is over."""
+    one = await (await call(rig, tariff(900, grace_seconds=0), wallet=90_000)).talk()
+    await rig.run(70)
+
+    async def refuse(*_: object) -> list[object]:
+        raise Conflict("hold_exhausted", "The hold does not cover this amount.")
+
+    journal = rig.service._conductor._journal
+    journal.write = refuse  # type: ignore[method-assign,assignment]
+    with pytest.raises(NotWritten):
+        await one.hangup()
+    del journal.write  # type: ignore[method-assign]
+    await rig.settle()
+    row = await rig.row(one.id)
+    assert (row.state, row.end_reason, row.billed_seconds) == ("ended", "failed", 70)
+    assert await rig.total(one.id) == tariff(900).prorata_minor(70 * NS_PER_S)
 
 
 async def test_a_rescue_charges_nothing_after_a_hangup_that_waits(rig: SessionRig) -> None:
