@@ -51,6 +51,8 @@ def working() -> Iterator[None]:
         if is_fault(error):
             raise unavailable() from error
         raise
+    except sa.exc.PendingRollbackError as error:  # a connection that was lost within a savepoint
+        raise unavailable() from error
     except (TimeoutError, ConnectionError) as error:  # asyncpg's command timeout, a reset socket
         raise unavailable() from error
 

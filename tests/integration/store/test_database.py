@@ -15,6 +15,7 @@ from engine.app import Application
 from engine.clock import SystemClock
 from engine.config import Settings
 from engine.errors import Unavailable
+from engine.store import faults
 from engine.store import tables as t
 from engine.store.database import Store, Tx, async_url, insert_once
 from tests.support.media_peer import eventually
@@ -319,6 +320,29 @@ async def _cut_all(cluster: Cluster, state: str = "idle%") -> None:
     await asyncio.to_thread(
         cluster.execute, f"SELECT pg_terminate_backend(pid, 5000) {everyone_else}"
     )
+
+
+def test_a_savepoint_that_cannot_be_rolled_back_is_a_fault_to_be_repeated() -> None:
+    """Where SQLAlchemy finds out with the rollback that the connection is gone."""
+    with pytest.raises(Unavailable), faults.working():
+        raise sa.exc.PendingRollbackError("Can't reconnect")
+
+
+async def test_a_connection_lost_within_a_savepoint_is_a_fault_to_be_repeated(store: Store) -> None:
+    def lose(context: sa.ExceptionContext) -> None:
+        context.is_disconnect = True
+
+    async def work() -> None:
+        async with store.transaction() as tx, tx.begin_nested():
+            await tx.execute(sa.text("SELECT nothing FROM nowhere"))
+
+    sa.event.listen(store.engine.sync_engine, "handle_error", lose)
+    with pytest.raises(Unavailable) as fault:
+        await work()
+    sa.event.remove(store.engine.sync_engine, "handle_error", lose)
+    assert fault.value.code == "store_unavailable"
+    async with store.transaction() as tx:
+        await _add(tx, "ann")
 
 
 @pytest.mark.postgres
