@@ -156,7 +156,7 @@ class Meter:
     @property
     def short(self) -> bool:
         """Money is running out, as far as it knows: news of the wallet may change that."""
-        return not self._over and (self._refused or bool(self._warned))
+        return (self._refused or bool(self._warned)) and not self._over
 
     def elapsed_ns(self, now_ns: int) -> int:
         """Served time if it ended now, never beyond what is funded."""

@@ -101,7 +101,7 @@ class Surroundings:
         short: dict[str, list[tuple[Runtime, Meter]]] = defaultdict(list)
         for rt in self._registry:
             meter = rt.machine.meter
-            if rt.live and meter is not None and meter.short:
+            if meter is not None and meter.short and rt.live:  # most are not short
                 short[rt.grant.tariff.currency].append((rt, meter))
         if not short:
             return

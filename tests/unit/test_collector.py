@@ -96,3 +96,38 @@ def test_a_look_that_takes_long_is_rarer(
     assert len(looks) == 1
     clock.advance(2)
     assert len(looks) == 2
+
+
+def test_what_was_there_before_is_looked_through_rarely_where_that_takes_long(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect = gc.collect
+
+    def slow() -> int:
+        clock._now_ns += NS_PER_S // 4
+        return collect()
+
+    monkeypatch.setattr(gc, "collect", slow)
+    knot = Knot()
+    clock.advance(60)
+    old = weakref.ref(knot)
+    knot = Knot()
+    young = weakref.ref(knot)
+    del knot
+    clock.advance(100)
+    assert young() is None
+    clock.advance(390)  # 2,000 times a quarter of a second after the first look
+    assert old() is not None
+    clock.advance(100)
+    assert old() is None
+
+
+def test_what_was_there_before_is_freed_with_its_last_use(clock: VirtualClock) -> None:
+    class Plain:
+        pass
+
+    plain = Plain()
+    clock.advance(60)
+    gone = weakref.ref(plain)
+    del plain
+    assert gone() is None
