@@ -67,6 +67,7 @@ class Collector:
         took_ns = self._clock.now_ns() - begun_ns
         if whole:
             self._whole_at_ns = begun_ns + _WHOLE_SHARE * took_ns
-        if _TRIM is not None and took_ns < _QUICK_NS:
+        # A part that is quick to look through says nothing about the heap, which is trimmed whole.
+        if _TRIM is not None and whole and took_ns < _QUICK_NS:
             _TRIM(0)
         self._later(max(_EVERY_NS, _SHARE * (self._clock.now_ns() - begun_ns)))
