@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -24,6 +25,18 @@ PERMISSIONS = frozenset(
     }
 )
 """What staff may be allowed; `admin` includes the others."""
+
+DESKS: Mapping[str, str] = {
+    "listing": "listings.moderate",
+    "application": "applications.review",
+    "triage": "requests.triage",
+    "dispute": "disputes.decide",
+    "report": "support",
+    "support": "support",
+    "payout": "finance",
+    "payment": "finance",
+}
+"""By kind of case: whose desk it is on, and so who reads what belongs to it."""
 
 
 @dataclass(frozen=True)

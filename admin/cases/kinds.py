@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 from msgspec import Meta
 
+from admin.accounts.people import DESKS
 from admin.http.bodies import Body
 from admin.market.transitions import Step
 from engine.errors import BadInput
-
-PERMISSIONS: Mapping[str, str] = {
-    "listing": "listings.moderate",
-    "application": "applications.review",
-    "triage": "requests.triage",
-    "dispute": "disputes.decide",
-    "report": "support",
-    "support": "support",
-    "payout": "finance",
-    "payment": "finance",
-}
-"""By kind: whose desk it is on."""
 
 
 class Decision(Body):
@@ -52,7 +41,7 @@ class CaseKind:
 
     @property
     def permission(self) -> str:
-        return PERMISSIONS[self.name]
+        return DESKS[self.name]
 
 
 async def nothing(_step: Step) -> None:

@@ -12,8 +12,8 @@ from typing import Annotated
 import sqlalchemy as sa
 from msgspec import Meta, field
 
-from admin.accounts.people import find_active
-from admin.cases.kinds import PERMISSIONS, CaseKind, Decision, check_word
+from admin.accounts.people import DESKS, find_active
+from admin.cases.kinds import CaseKind, Decision, check_word
 from admin.cases.records import MEMBERS, UNDECIDED
 from admin.cases.registry import KINDS
 from admin.http.bodies import Body
@@ -68,7 +68,7 @@ def not_own(situation: Situation) -> TalktimeError | None:
 async def _assign(step: Step) -> None:
     assignee_id = step.body.assignee_id or step.actor.id
     person = await find_active(step.tx, assignee_id)
-    if person is None or PERMISSIONS[step.row.kind] not in person.permissions:
+    if person is None or DESKS[step.row.kind] not in person.permissions:
         text = "Only staff with the right permission can be given this case."
         raise BadInput("unknown_assignee", text, path="$.assignee_id")
     if _parties(step.row, person.actor):
@@ -201,7 +201,7 @@ CASE = Machine(
     name="case",
     table=cases,
     moves=(
-        *(move for kind, permission in PERMISSIONS.items() for move in _shared(kind, permission)),
+        *(move for kind, permission in DESKS.items() for move in _shared(kind, permission)),
         *(move for kind in KINDS.values() for move in _own(kind)),
     ),
     parties=_parties,

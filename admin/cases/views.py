@@ -9,9 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from admin import queries
-from admin.accounts.people import Viewer
+from admin.accounts.people import DESKS, Viewer
 from admin.cases import evidence, schemas
-from admin.cases.kinds import PERMISSIONS
 from admin.cases.machine import CASE
 from admin.cases.records import UNDECIDED
 from admin.http import cursors
@@ -54,7 +53,7 @@ async def one(deps: AdminDeps, tx: Tx, viewer: Viewer, case_id: str) -> schemas.
 
 
 def _sees(viewer: Viewer, row: Row) -> bool:
-    return bool(CASE.parties(row, viewer.actor)) or PERMISSIONS[row.kind] in viewer.permissions
+    return bool(CASE.parties(row, viewer.actor)) or DESKS[row.kind] in viewer.permissions
 
 
 async def mine(
@@ -83,7 +82,7 @@ async def queue(
 
     Each kind and state is read along its index, so that what is decided never weighs on it.
     """
-    kinds = [kind for kind, needed in PERMISSIONS.items() if needed in viewer.permissions]
+    kinds = [kind for kind, needed in DESKS.items() if needed in viewer.permissions]
     if not kinds:
         raise Forbidden("not_staff", "Only staff see the queue.")
     kinds = [kind for kind in kinds if wanted.kind in (None, kind)]

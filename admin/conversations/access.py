@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from admin import events
-from admin.accounts.people import Viewer
-from admin.cases.kinds import PERMISSIONS
+from admin.accounts.people import DESKS, Viewer
 from admin.cases.records import UNDECIDED
 from admin.ports import AdminDeps
 from engine.chat import records
@@ -30,7 +29,7 @@ async def may_read(tx: Tx, viewer: Viewer, where: Conversation) -> bool:
             cases.c.subject_id.in_((subject, where.id)), cases.c.state.in_(UNDECIDED)
         )
     kinds = (await tx.scalars(query)).all()
-    return any(PERMISSIONS[kind] in viewer.permissions for kind in kinds)
+    return any(DESKS[kind] in viewer.permissions for kind in kinds)
 
 
 async def as_guest(deps: AdminDeps, viewer: Viewer, conversation_id: str, what: str) -> bool:

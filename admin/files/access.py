@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from admin import queries
-from admin.accounts.people import Viewer
+from admin.accounts.people import DESKS, Viewer
 from admin.queries import Row
 from engine.store.database import Tx
 from engine.store.market_tables import (
@@ -19,18 +19,6 @@ from engine.store.market_tables import (
     requests,
 )
 from engine.store.tables import conversations, orders
-
-CASE_PERMISSION = {
-    "listing": "listings.moderate",
-    "application": "applications.review",
-    "triage": "requests.triage",
-    "dispute": "disputes.decide",
-    "report": "support",
-    "support": "support",
-    "payout": "finance",
-    "payment": "finance",
-}
-"""Who decides a case reads what belongs to it."""
 
 _BOUGHT = ("completed", "disputed")
 
@@ -120,7 +108,7 @@ async def _in_case(tx: Tx, viewer: Viewer, case_id: str) -> bool:
 
 
 def _decides(viewer: Viewer, kind: str) -> bool:
-    return CASE_PERMISSION.get(kind, "admin") in viewer.permissions
+    return DESKS.get(kind, "admin") in viewer.permissions
 
 
 _PARTY = {"conversation": _in_conversation, "request": _in_request, "case": _in_case}

@@ -7,9 +7,8 @@ from typing import Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from admin.accounts.people import Viewer
+from admin.accounts.people import DESKS, Viewer
 from admin.cases import views
-from admin.cases.kinds import PERMISSIONS
 from admin.cases.machine import case_of
 from admin.cases.records import UNDECIDED
 from admin.cases.registry import KINDS
@@ -48,7 +47,7 @@ class QueuePages:
         self._deps = deps
 
     async def queue(self, request: web.Request, session: StaffSession) -> web.Response:
-        kind, state = _one_of(request.query, "kind", PERMISSIONS), ""
+        kind, state = _one_of(request.query, "kind", DESKS), ""
         state = _one_of(request.query, "state", views.STATES)
         overdue = request.query.get("overdue") == "yes"
         wanted = views.Wanted(kind or None, state or None, overdue)
@@ -57,7 +56,7 @@ class QueuePages:
             page = await views.queue(
                 self._deps, tx, session.viewer, wanted, after=after, limit=_PAGE
             )
-        mine = [name for name, need in PERMISSIONS.items() if need in session.viewer.permissions]
+        mine = [name for name, need in DESKS.items() if need in session.viewer.permissions]
         shown: dict[str, Any] = {"page": page, "kinds": mine, "states": views.STATES}
         return render(
             "queue.html", session, "queue", kind=kind, state=state, overdue=overdue, **shown
