@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -276,16 +277,22 @@ async def test_a_checkpoint_does_not_overtake_a_loss_that_waits_to_be_handled(
     assert (await one.hangup()).billed_seconds == 60
 
 
+async def retariff(rig: SessionRig, one: Call, tariff: Any) -> Any:
+    """Replace the tariff of the call's order, `{}` by one that nobody can read; the former one."""
+    (before,) = await rig.rows(sa.select(t.orders.c.tariff).where(t.orders.c.id == one.order_id))
+    async with rig.store.transaction() as tx:
+        order = sa.update(t.orders).where(t.orders.c.id == one.order_id)
+        await tx.execute(order.values(tariff=tariff))
+    return before.tariff
+
+
 async def test_a_session_that_cannot_be_settled_does_not_keep_the_others_from_it(
     rig: SessionRig,
 ) -> None:
     poison = await (await call(rig, tariff(60), wallet=90_000)).talk()
     sound = await (await call(rig, tariff(60), wallet=90_000)).talk()
     await rig.run(100)
-    async with rig.store.transaction() as tx:
-        await tx.execute(
-            sa.update(t.orders).where(t.orders.c.id == poison.order_id).values(tariff={})
-        )
+    former = await retariff(rig, poison, {})
     await rig.crash()
     assert (await rig.row(sound.id)).state == "ended"
     row = await rig.row(poison.id)
@@ -298,12 +305,7 @@ async def test_a_session_that_cannot_be_settled_does_not_keep_the_others_from_it
     with pytest.raises(Conflict) as refused:
         await rig.service.retry(poison.id, by="staff")
     assert refused.value.code == "still_quarantined"
-    async with rig.store.transaction() as tx:
-        good = sa.select(t.orders.c.tariff).where(t.orders.c.id == sound.order_id)
-        value = (await tx.execute(good)).scalar_one()
-        await tx.execute(
-            sa.update(t.orders).where(t.orders.c.id == poison.order_id).values(tariff=value)
-        )
+    await retariff(rig, poison, former)
     await rig.crash()
     row = await rig.row(poison.id)
     assert (row.state, row.quarantined_at_ms) == ("ended", None)
@@ -343,16 +345,12 @@ async def test_a_node_that_goes_down_takes_nothing_over(sqlite_url: str) -> None
 async def test_every_node_tells_of_what_waits_for_staff(rig: SessionRig) -> None:
     """The node that it was of may never come back."""
     one = await (await call(rig, tariff(900))).talk()
-    order = sa.update(t.orders).where(t.orders.c.id == one.order_id)
-    (before,) = await rig.rows(sa.select(t.orders.c.tariff).where(t.orders.c.id == one.order_id))
-    async with rig.store.transaction() as tx:
-        await tx.execute(order.values(tariff={}))
+    former = await retariff(rig, one, {})
     await rig.crash(wait=False)
     assert (await rig.row(one.id)).quarantined_at_ms is not None
     async with SessionRig(rig.url, node_id="node-2", beside=rig) as other:
         assert other.service.metrics()["sessions_quarantined"] == 1
-        async with rig.store.transaction() as tx:
-            await tx.execute(order.values(tariff=before.tariff))
+        await retariff(rig, one, former)
         await other.service.retry(one.id, by="staff")
     assert (await rig.row(one.id)).state == "ended"
 
@@ -364,17 +362,12 @@ async def test_an_order_waits_for_its_last_session_to_be_settled(sqlite_url: str
         SessionRig(sqlite_url, node_id="node-2", checkpoint_every_s=2, beside=gone) as other,
     ):
         one = await (await call(gone, tariff(60, prepaid_seconds=240))).talk()
-        order = sa.update(t.orders).where(t.orders.c.id == one.order_id)
-        query = sa.select(t.orders.c.tariff).where(t.orders.c.id == one.order_id)
-        (before,) = await gone.rows(query)
         two = Call(other, one.customer, one.expert, one.order_id, "video")
         await gone.run(70)
-        async with gone.store.transaction() as tx:
-            await tx.execute(order.values(tariff={}))
+        former = await retariff(gone, one, {})
         await gone.crash(wait=False)
         assert (await gone.row(one.id)).quarantined_at_ms is not None
-        async with gone.store.transaction() as tx:
-            await tx.execute(order.values(tariff=before.tariff))
+        await retariff(gone, one, former)
         with pytest.raises(Conflict) as refused:
             await two.invite()
         assert refused.value.code == "order_unsettled"
@@ -408,10 +401,7 @@ async def test_an_answer_waits_for_a_session_that_was_quarantined_since_the_invi
 async def test_staff_have_a_quarantined_session_tried_again(rig: SessionRig) -> None:
     one = await (await call(rig, tariff(60), wallet=90_000)).talk()
     await rig.run(100)
-    order = sa.update(t.orders).where(t.orders.c.id == one.order_id)
-    (before,) = await rig.rows(sa.select(t.orders.c.tariff).where(t.orders.c.id == one.order_id))
-    async with rig.store.transaction() as tx:
-        await tx.execute(order.values(tariff={}))
+    former = await retariff(rig, one, {})
     await rig.crash()
     # It keeps no expert from working.
     customer = await rig.user("Another")
@@ -420,8 +410,7 @@ async def test_staff_have_a_quarantined_session_tried_again(rig: SessionRig) -> 
     )
     await other.talk()
     await other.hangup()
-    async with rig.store.transaction() as tx:
-        await tx.execute(order.values(tariff=before.tariff))
+    await retariff(rig, one, former)
     await rig.service.retry(one.id, by="staff")
     assert (await rig.row(one.id)).end_reason == "server_restart"
     assert await rig.total(one.id) == 10_000
