@@ -672,7 +672,8 @@ static PyType_Spec path_spec = {"engine.media.native._plane.Path", sizeof(PathOb
 static PyObject *limits_dict(void) {
 #define L(name) #name, (long long)(name)
     return Py_BuildValue(
-        "{sLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsL}", L(MAX_DATAGRAM_BYTES),
+        "{sLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsLsL}",
+        L(MAX_DATAGRAM_BYTES),
         L(DATAGRAM_BUFFER_BYTES), L(SOCKET_BUFFER_BYTES), L(MAX_SSRCS_PER_LEG), L(MAX_STUN_BYTES),
         L(MIN_STUN_REQUEST_BYTES), L(MAX_STUN_USERNAME_BYTES), L(MAX_STUN_ATTRIBUTES),
         L(RETRANSMIT_RING_PACKETS), L(MAX_SEQUENCE_GAP), L(MAX_MISSING_PACKETS),
@@ -682,7 +683,8 @@ static PyObject *limits_dict(void) {
         L(REPORT_INTERVAL_NS), L(KEYFRAME_COALESCE_NS), L(KEYFRAME_REPEAT_NS),
         L(KEYFRAME_REPEAT_MAX_NS), L(SOURCE_IDLE_NS), L(DELIVERY_INTERVAL_NS),
         L(ACK_FLOW_PAUSE_NS), L(ACK_DEBT_NS), L(ACK_DEBT_MOST_NS), L(ACK_DEBT_MARGIN_NS),
-        L(ACK_DEBT_BILLED_PER_REPAID), L(FREEZE_WINDOW_FRAMES), L(FREEZE_MIN_FRAMES), L(FREEZE_MARGIN_NS));
+        L(ACK_DEBT_BILLED_PER_REPAID), L(FREEZE_WINDOW_FRAMES), L(FREEZE_MIN_FRAMES),
+        L(FREEZE_MARGIN_NS));
 #undef L
 }
 

@@ -1,6 +1,6 @@
 /* What one stream remembers: the pure parts of the plane. Twins of reception.py, rewrite.py,
- * retransmit.py, keyframes.py, debt.py, acks.py, first_frame.py, delivery.py and transport_feedback.py;
- * the reasoning is there. No I/O, no keys; time is an argument. */
+ * retransmit.py, keyframes.py, debt.py, acks.py, first_frame.py, delivery.py and
+ * transport_feedback.py; the reasoning is there. No I/O, no keys; time is an argument. */
 #ifndef TALKTIME_STREAMS_H
 #define TALKTIME_STREAMS_H
 
