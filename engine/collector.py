@@ -22,8 +22,9 @@ _SHARE: Final = 300
 _WHOLE_SHARE: Final = 2_000
 """The same of a look through what was there before, too. It matters to what has lived for longer
 than a minute, became garbage and refers to itself."""
-_YOUNG: Final = (10_000, 20)
-"""Objects that make a look through the youngest, and such looks that make one a generation up."""
+_YOUNG: Final = (10_000, 5)
+"""Objects that make a look through the youngest, and such looks that make one a generation up. More
+of them would make that one take longer than a cut may be late."""
 _NEVER: Final = 1_000_000
 _QUICK_NS: Final = NS_PER_S // 10
 """What takes longer to look through takes as long again to be trimmed: it is left as it is."""
