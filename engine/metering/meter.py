@@ -114,21 +114,31 @@ class Meter:
         # Wider than a slice, so that as a rule one transaction captures and places the next hold.
         self._overdue_blocks = self._batch_blocks + self._batch_blocks // 2
         self._lead_ns = self._lead(tariff.block_ns)
+        self._warnings_ns = tuple(round(warn_s * NS_PER_S) for warn_s in policy.low_balance_s)
         self._attempts_before = attempts_before
         self._asked_block = self._attempt = 0
         self._asking = self._refused = self._paused = self._over = False
         self._warned: set[int] = set()
         self._cutoff_ns: int | None = None
+        self._deadline_ns: int | None = None
+        self._deadline_known = False
+        """Asked for several times after each event, and found once."""
         self._reckon()
 
     def _reckon(self) -> None:
-        """What the funds buy. A capture does not change that; all else that moves them calls this,
-        because checkpoints and deadlines ask far more often than it changes.
+        """What funds and wallet buy. A capture does not change that; all else that moves them calls
+        this, because acknowledgements and checkpoints ask far more often than it changes.
         """
-        most = MAX_FUNDED_SECONDS // self.tariff.block_seconds + 1
-        self.funded_blocks = min(most, self.tariff.affordable_blocks(self._funds.total_minor))
+        total_minor = self._funds.total_minor
+        self.funded_blocks = self._affordable_blocks(total_minor)
         self.paid_ns = self.funded_blocks * self.tariff.block_ns
         """Elapsed time up to which service is funded."""
+        self._reach_blocks = self._affordable_blocks(total_minor + self._share_minor())
+        """Blocks in reach: what is held and a fair share of the wallet."""
+
+    def _affordable_blocks(self, funds_minor: int) -> int:
+        most = MAX_FUNDED_SECONDS // self.tariff.block_seconds + 1
+        return min(most, self.tariff.affordable_blocks(funds_minor))
 
     def _lead(self, block_ns: int) -> int:
         if self._batch_blocks == 1:
@@ -184,7 +194,7 @@ class Meter:
 
     def left_ns(self, now_ns: int) -> int:
         """How long the money lasts from now on: what is held and a fair share of the wallet."""
-        return max(0, self._reach_blocks() * self.tariff.block_ns - self.elapsed_ns(now_ns))
+        return max(0, self._reach_blocks * self.tariff.block_ns - self.elapsed_ns(now_ns))
 
     # Feed and drain -------------------------------------------------------------------------------
 
@@ -194,6 +204,7 @@ class Meter:
 
     def take_up(self, served: Served, at_ns: int) -> None:
         """Continue a meter whose clock ran when its engine died; call it on a fresh meter."""
+        self._deadline_known = False
         self._funds.captured_minor = served.captured_minor
         self.captured_blocks = served.blocks
         self._reckon()
@@ -215,19 +226,24 @@ class Meter:
 
     def next_deadline_ns(self) -> int | None:
         """When `Tick` is due next; None while only an event can change anything."""
+        if not self._deadline_known:
+            self._deadline_ns, self._deadline_known = self._find_deadline_ns(), True
+        return self._deadline_ns
+
+    def _find_deadline_ns(self) -> int | None:
         if self._watch is None or self._over:
             return None
-        watch = self._watch
-        instants = [watch.instant_of(at_ns) for at_ns in self._milestones_ns()]
-        if not self._paused:
-            instants.append(watch.pause_at_ns())
-        else:
-            # What is due in a pause is due when the clock runs again.
-            instants = [self._silent_at_ns()]
-        return min((at_ns for at_ns in instants if at_ns is not None), default=None)
+        if self._paused:
+            return self._silent_at_ns()  # what else is due is due when the clock runs again
+        milestone_at_ns = self._watch.instant_of(self._milestone_ns())
+        pause_at_ns = self._watch.pause_at_ns()
+        if milestone_at_ns is None or pause_at_ns is None:
+            return milestone_at_ns
+        return min(milestone_at_ns, pause_at_ns)
 
     def finish(self, at_ns: int, *, fault: bool = False) -> list[MeterEffect]:
         """End at `at_ns`: capture what is due and settle. `fault`: the engine is why it ends."""
+        self._deadline_known = False
         self._over = True
         if self._watch is None:
             self.settlement = NOTHING
@@ -280,7 +296,6 @@ class Meter:
             case HoldGranted(fund=fund, wallet=wallet):
                 self._asking = False
                 self._funds.add(fund)
-                self._reckon()
                 self._learn(wallet, now_ns)
             case HoldRefused(wallet=wallet):
                 return self._on_refused(wallet, now_ns)
@@ -303,6 +318,7 @@ class Meter:
 
     def _learn(self, wallet: Wallet, now_ns: int) -> None:
         self.wallet = wallet
+        self._reckon()
         # More money arms the warnings again.
         left_ns = self.left_ns(now_ns)
         self._warned = {warn_ns for warn_ns in self._warned if left_ns <= warn_ns}
@@ -311,11 +327,6 @@ class Meter:
         total_minor = self._funds.total_minor + self.wallet.available_minor
         return self.tariff.affordable_blocks(total_minor) > self.funded_blocks
 
-    def _reach_blocks(self) -> int:
-        most = MAX_FUNDED_SECONDS // self.tariff.block_seconds + 1
-        funds_minor = self._funds.total_minor + self._share_minor()
-        return min(most, self.tariff.affordable_blocks(funds_minor))
-
     def _share_minor(self) -> int:
         return self.wallet.available_minor // max(1, self.wallet.sharers)
 
@@ -323,6 +334,7 @@ class Meter:
 
     def _advance(self, now_ns: int) -> list[MeterEffect]:
         """Everything that is due at this instant."""
+        self._deadline_known = False
         watch = self._watch
         if watch is None:
             return []
@@ -407,18 +419,13 @@ class Meter:
         if self._paused:
             return []
         left_ns = self.left_ns(now_ns)
-        crossed = {warn_ns for warn_ns in self._warnings_ns() if left_ns <= warn_ns}
+        crossed = {warn_ns for warn_ns in self._warnings_ns if left_ns <= warn_ns}
         if crossed <= self._warned:
             return []
         self._warned |= crossed
-        share_minor = self.wallet.available_minor // max(1, self.wallet.sharers)
-        missing = (
-            self.tariff.due_minor(self._reach_blocks() + 1) - self._funds.total_minor - share_minor
-        )
-        return [LowBalance(left_ns, max(0, missing))]
-
-    def _warnings_ns(self) -> list[int]:
-        return [round(warning_s * NS_PER_S) for warning_s in self._policy.low_balance_s]
+        funds_minor = self._funds.total_minor + self._share_minor()
+        missing_minor = self.tariff.due_minor(self._reach_blocks + 1) - funds_minor
+        return [LowBalance(left_ns, max(0, missing_minor))]
 
     def _cutoff(self, watch: MediaWatch | TextWatch) -> list[MeterEffect]:
         cutoff_ns = watch.instant_of(self.paid_ns)
@@ -437,18 +444,18 @@ class Meter:
     def _renew_at_ns(self) -> int:
         return max(0, self.paid_ns - self._lead_ns)
 
-    def _milestones_ns(self) -> list[int]:
-        """Elapsed times at which something is due."""
-        milestones = [self.paid_ns]
+    def _milestone_ns(self) -> int:
+        """The elapsed time at which something is due next."""
+        next_ns = self.paid_ns
         if not self._asking and not self._refused:
-            milestones.append(self._renew_at_ns())
-        reach_ns = self._reach_blocks() * self.tariff.block_ns
-        milestones += [
-            reach_ns - at_ns for at_ns in self._warnings_ns() if at_ns not in self._warned
-        ]
+            next_ns = self._renew_at_ns()
+        reach_ns = self._reach_blocks * self.tariff.block_ns
+        for warn_ns in self._warnings_ns:
+            if warn_ns not in self._warned:
+                next_ns = min(next_ns, reach_ns - warn_ns)
         if self._watch is not None and self._watch.confirms_itself():
-            milestones.append(self._capture_due_ns())
-        return milestones
+            next_ns = min(next_ns, self._capture_due_ns())
+        return next_ns
 
     def _capture_due_ns(self) -> int:
         boundary_ns = (self.captured_blocks + self._overdue_blocks - 1) * self.tariff.block_ns

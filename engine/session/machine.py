@@ -426,7 +426,7 @@ class SessionMachine:
 
     def _away_at_ns(self) -> int | None:
         """When a party that is away will have been away for longer than the window."""
-        if self.metered and not self.text:
+        if not self._away_since_ns or (self.metered and not self.text):
             return None
         roles = (Role.CUSTOMER,) if self.state is State.RINGING else tuple(Role)
         away = [self._away_since_ns[role] for role in roles if role in self._away_since_ns]

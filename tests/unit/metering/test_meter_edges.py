@@ -81,6 +81,7 @@ def test_what_is_due_is_nothing_within_the_grace_and_every_begun_block_beyond() 
 def test_an_ended_meter_shows_how_it_ended_and_hears_nothing_more() -> None:
     meter = _started(_meter())
     meter.handle(s.Acked(ORIGIN_NS + 2 * S), ORIGIN_NS + 2 * S)
+    assert meter.next_deadline_ns() is not None
     meter.finish(ORIGIN_NS + 3 * S)
     later = ORIGIN_NS + 999 * S
     assert meter.confirmed_ns(later) == meter.elapsed_ns(later) == 3 * S
@@ -131,6 +132,7 @@ def test_what_nearly_costs_nothing_is_funded_for_thirty_days_at_most(block_s: in
 
 def _taken_up(*, text: bool, served_s: int = 500) -> Meter:
     meter = _meter(text=text, wallet=s.Wallet(BLOCK))
+    assert meter.next_deadline_ns() is None  # to be forgotten when the clock is there
     meter.take_up(s.Served(served_s * S, 1, BLOCK), ORIGIN_NS)
     return meter
 

@@ -326,6 +326,9 @@ class SessionsMachine(RuleBasedStateMachine):
         return ORIGIN_NS + at * TENTH_NS
 
     def _next_due(self) -> tuple[int, int] | None:
+        for rig in self._live():
+            meter = rig.meter
+            assert meter.next_deadline_ns() == meter._find_deadline_ns(), "remembered for too long"
         due = [(rig.meter.next_deadline_ns(), n) for n, rig in enumerate(self.rigs) if rig.live]
         return min(((at_ns, n) for at_ns, n in due if at_ns is not None), default=None)
 
