@@ -200,8 +200,7 @@ class Conductor:
         while rt.pending:
             durable = [entry for entry in rt.pending if entry.durable]
             try:
-                async with self._turns.turn(urgent=rt.machine.ended is None):
-                    answers = await self._journal.write(rt, durable) if durable else []
+                answers = await self._write_in_turn(rt, durable) if durable else []
             except Unavailable:
                 self._retry_later(rt)
                 return False
@@ -215,6 +214,10 @@ class Conductor:
             await self._written(rt, answers)
         self._watch(rt)
         return True
+
+    async def _write_in_turn(self, rt: Runtime, durable: list[Entry]) -> list[Answer]:
+        async with self._turns.turn(urgent=rt.machine.ended is None):
+            return await self._journal.write(rt, durable)
 
     def _hear(self, rt: Runtime, answers: list[Answer]) -> None:
         """What the ledger answered is an event like any other."""

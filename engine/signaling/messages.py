@@ -15,6 +15,7 @@ unless the name says otherwise.
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -621,6 +622,7 @@ class Refusal(Struct):
     """Where, with `invalid_payload`; `$` is the payload itself."""
 
 
+@functools.lru_cache(maxsize=16)  # both parties of a session are told at once
 def rfc3339(at_ms: int) -> str:
     """UTC milliseconds as ``2026-01-31T12:00:00.000Z``."""
     at = datetime.fromtimestamp(at_ms / 1_000, UTC)
