@@ -7,6 +7,8 @@ difference as well.
 A session costs the blocks that it began. If the engine was why it ended it costs exactly the
 service, and what was captured beyond that went back under the key of the unserved part. What staff
 gave back afterwards is their decision and no matter of the tariff.
+
+A fixed price pays its commission once, and what staff leave of it pays as if no more had been paid.
 """
 
 from __future__ import annotations
@@ -199,6 +201,37 @@ def _grace_is_kept() -> Query:
     return named(c.id, expected, found + served, expected != found).select_from(terms)
 
 
+_FIXED: Final = sa.and_(_r.kind == TransferKind.CAPTURE.value, _r.session_id.is_(None))
+
+
+def _fixed_prices_pay_their_fee() -> Query:
+    back = t.transfers.alias("back")
+    given = (
+        sa.select(back.c.reverses_id)
+        .add_columns(summed(back.c.amount_minor).label("amount"))
+        .add_columns(summed(back.c.fee_minor).label("fee"))
+        .where(back.c.reverses_id.is_not(None))
+        .group_by(back.c.reverses_id)
+        .subquery()
+    )
+    # PostgreSQL's sums of integers are none, and division would not round.
+    left = sa.cast(_r.amount_minor - sa.func.coalesce(given.c.amount, 0), sa.BigInteger)
+    kept = _apart(
+        sa.select(_r.id, _whole(_o.terms, "commission_bps").label("bps"), left.label("amount"))
+        .add_columns((_r.fee_minor - sa.func.coalesce(given.c.fee, 0)).label("fee"))
+        .select_from(
+            t.transfers.outerjoin(t.orders, _o.id == _r.order_id).outerjoin(
+                given, given.c.reverses_id == _r.id
+            )
+        )
+        .where(_FIXED)
+    )
+    c = kept.c
+    part = sa.case((_within(c.bps, 0, BASIS_POINTS), _fee_of(c.amount, c.bps)))
+    wrong = c.fee.is_distinct_from(part)
+    return named(c.id, _said(c.amount, part), _said(c.amount, c.fee), wrong)
+
+
 PRICES: Final = (
     Check(
         "sessions_cost_what_they_should",
@@ -211,5 +244,11 @@ PRICES: Final = (
         "void is exactly a session among the order's first that ended within its grace",
         count(t.sessions, _GRADED),
         _grace_is_kept(),
+    ),
+    Check(
+        "fixed_prices_pay_their_fee",
+        "what is left of a fixed price pays the commission that its order's terms say",
+        count(t.transfers, _FIXED),
+        _fixed_prices_pay_their_fee(),
     ),
 )

@@ -60,6 +60,8 @@ async def history(till: Till) -> Till:
     """One of everything: ann paid eva 300 less 30 for the three minutes of ses_1, got 100 back, and
     holds 50 more. The engine died after a minute and a half of ses_2: 50 of its 200 went back.
 
+    Of the 90 for a piece of work 31 went back, so that 59 pay their tenth, which is 5.
+
     ses_live rings; another order has a void session and is closed; a payment stands behind the
     top-up.
     """
@@ -68,7 +70,10 @@ async def history(till: Till) -> Till:
         await _insert(tx, t.users, *({**_USER, "id": p, "email": p} for p in people))
         running = {"id": "ord_1", "number": "1", "metered_sessions": 2}
         closed = {"id": "ord_2", "number": "2", "metered_sessions": 1, "state": "completed"}
-        await _insert(tx, t.orders, {**_ORDER, **running}, {**_ORDER, **closed})
+        work = {"id": "ord_3", "number": "3", "fulfilment": "work", "state": "completed"}
+        work |= {"tariff": None, "terms": {"commission_bps": 1_000}}
+        orders = [{**_ORDER, **row} for row in (running, closed, work)]
+        await _insert(tx, t.orders, *orders)
         await _insert(tx, t.sessions, *_sessions(till.store.clock.wall_ms()))
         payment = {"direction": "in", "user_id": "ann", "currency": "TRY", "amount_minor": 1000}
         payment |= {"provider": "sandbox", "created_at_ms": 0, "updated_at_ms": 0}
@@ -87,6 +92,7 @@ async def history(till: Till) -> Till:
         await till.ledger.hold(tx, key="refused", amount_minor=5000, **order)
     await till.reverse("back", transfer.transfer_id, 100, fee=10)
     await _die(till)
+    await _deliver(till)
     await _pay_out(till)
     return till
 
@@ -122,6 +128,19 @@ async def _die(till: Till) -> None:
         )
 
 
+async def _deliver(till: Till) -> None:
+    ledger, names = till.ledger, {"order_id": "ord_3", "session_id": None}
+    async with till.store.transaction() as tx:
+        money = {"user_id": "ann", "currency": "TRY", "amount_minor": 90, "order_id": "ord_3"}
+        held = await ledger.hold(tx, key="work", **money)
+        parts = [HoldPart(held.hold_id, 90)]
+        paid = await ledger.capture(
+            tx, key="done", parts=parts, expert_id="eva", fee_minor=9, **names
+        )
+        back = {"amount_minor": 31, "fee_minor": 4, "reason": "late"}
+        await ledger.reverse(tx, key="late", transfer_id=paid.transfer_id, **back, **names)
+
+
 async def _pay_out(till: Till) -> None:
     """eva has 40 on their way, 30 at the bank and 20 back; ann was given 5."""
     ledger, states = till.ledger, {"out_1": "sent", "out_2": "paid", "out_3": "failed"}
@@ -151,11 +170,11 @@ async def test_a_true_ledger_passes_and_nothing_was_left_unexamined(history: Til
     assert [check.name for check in report.checks] == [check.name for check in CHECKS]
     assert all(check.examined for check in report.checks)
     assert report.totals == (
-        Total("TRY", AccountKind.EARNINGS, 245, 0),
-        Total("TRY", AccountKind.FEES, 30, 0),
+        Total("TRY", AccountKind.EARNINGS, 299, 0),
+        Total("TRY", AccountKind.FEES, 35, 0),
         Total("TRY", AccountKind.PAYOUTS, 40, 0),
         Total("TRY", AccountKind.PSP, -970, 0),
-        Total("TRY", AccountKind.WALLET, 655, 50),
+        Total("TRY", AccountKind.WALLET, 596, 50),
     )
 
 
@@ -329,6 +348,15 @@ _CAPTURE_ID = "(SELECT id FROM transfers WHERE key = 'c')"
             "sessions_cost_what_they_should",
         ),
         (
+            ["""UPDATE orders SET terms = '{"commission_bps": 1017}' WHERE id = 'ord_3'"""],
+            "fixed_prices_pay_their_fee",
+        ),
+        (["UPDATE orders SET terms = '{}' WHERE id = 'ord_3'"], "fixed_prices_pay_their_fee"),
+        (
+            ["""UPDATE orders SET terms = '{"commission_bps": 10001}' WHERE id = 'ord_3'"""],
+            "fixed_prices_pay_their_fee",
+        ),
+        (
             ["""UPDATE orders SET policy = '{"commission_bps": "x"}' WHERE id = 'ord_1'"""],
             "sessions_cost_what_they_should",
         ),
@@ -380,11 +408,13 @@ _CAPTURE_ID = "(SELECT id FROM transfers WHERE key = 'c')"
         (["UPDATE holds SET order_id = NULL WHERE key = 'order'"], "money_belongs_to_orders"),
         (
             ["UPDATE transfers SET order_id = NULL, session_id = NULL WHERE key = 'c'"],
-            "money_belongs_to_orders sessions_state_their_captures sessions_cost_what_they_should",
+            "money_belongs_to_orders sessions_state_their_captures sessions_cost_what_they_should"
+            " fixed_prices_pay_their_fee",
         ),
         (
             ["UPDATE transfers SET session_id = NULL WHERE key = 'c'"],
-            "money_belongs_to_orders sessions_state_their_captures sessions_cost_what_they_should",
+            "money_belongs_to_orders sessions_state_their_captures sessions_cost_what_they_should"
+            " fixed_prices_pay_their_fee",
         ),
         (["UPDATE transfers SET order_id = 'ord_2' WHERE key = 'c'"], "money_belongs_to_orders"),
         (["UPDATE transfers SET order_id = NULL WHERE key = 'back'"], "money_belongs_to_orders"),

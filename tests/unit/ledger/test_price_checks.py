@@ -175,7 +175,7 @@ async def test_one_unit_more_is_named_for_each(any_store: Store, books: _Books) 
         await unlock(tx)
         more = sa.update(t.transfers).where(c.kind == "capture")
         await tx.execute(more.values(amount_minor=c.amount_minor + 1))
-    price, grace = (await audit(any_store, PRICES)).checks
+    price, grace, _ = (await audit(any_store, PRICES)).checks
     paid = sum(row["kind"] == "capture" for row in books.transfers)
     assert (price.count, grace.count) == (paid, 0)
     assert "with a fee of" in price.differences[0].expected
