@@ -1,5 +1,6 @@
 """A marketplace of some years in PostgreSQL, written by the server itself: rows that the queries of
-storefronts and cabinets meet, with the sizes and skews that they have.
+storefronts and cabinets meet, with the sizes and skews that they have, in which the audit finds
+nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ WORDS: Final = (
     *("translation", "essay", "maths", "physics", "guitar", "piano", "yoga", "nutrition"),
     *("sleep", "career", "interview", "salary", "mortgage", "garden", "roof", "wiring"),
 )
-BIG: Final = ("users", "listings", "orders", "holds", "transfers", "entries", "conversations")
+BIG: Final = (
+    *("users", "listings", "orders", "sessions", "holds", "transfers", "entries", "payments"),
+    "conversations",
+)
 """Tables that no query may read from end to end."""
 
 
@@ -58,6 +62,7 @@ _TARIFF: Final = (
     '{"currency": "EUR", "price_minor": 1200, "per_seconds": 900, "block_seconds": 900,'
     ' "prepaid_seconds": 900, "grace_seconds": 60, "grace_sessions": 1, "clock_message": 2}'
 )
+_SERVED_S: Final = 600
 
 
 def _people(sizes: Sizes) -> list[str]:
@@ -109,18 +114,30 @@ def _orders(sizes: Sizes) -> list[str]:
         f"""
         INSERT INTO orders (id, number, customer_id, expert_id, listing_id, listing_revision, title,
                             fulfilment, mode, tariff, policy, terms, currency, prepay_minor, state,
-                            closed_reason, created_at_ms, updated_at_ms, closed_at_ms)
+                            metered_sessions, closed_reason, created_at_ms, updated_at_ms,
+                            closed_at_ms)
         SELECT 'ord_' || n, 'TT-' || n, {customer},
                l.expert_id, l.id, 1, l.title,
                CASE l.kind WHEN 'consult' THEN 'live' ELSE l.kind END,
                CASE l.kind WHEN 'consult' THEN 'video' END,
                CASE l.kind WHEN 'consult' THEN '{_TARIFF}'::json END,
-               '{{"commission_bps": 2000}}', '{{}}', 'EUR', 1200,
+               '{{"commission_bps": 2000}}', '{{"commission_bps": 2000}}', 'EUR', 1200,
                CASE WHEN n % 40 = 0 THEN 'open' ELSE 'completed' END,
+               CASE l.kind WHEN 'consult' THEN 1 ELSE 0 END,
                CASE WHEN n % 40 = 0 THEN NULL ELSE 'closed' END,
                {_AT}, {_AT}, CASE WHEN n % 40 = 0 THEN NULL ELSE {_AT} END
         FROM generate_series(1, {sizes.orders}) n
         JOIN listings l ON l.id = 'lst_' || (1 + (n * 7) % {sizes.listings})""",
+        f"""
+        INSERT INTO sessions (id, order_id, customer_id, expert_id, mode, direction, state, ordinal,
+                              end_reason, ended_by, rung_at_ms, answered_at_ms, started_at_ms,
+                              metered_at_ms, ended_at_ms, served_ns, blocks, captured_minor,
+                              fee_minor, billed_seconds, owner, checkpoint_at_ms)
+        SELECT 'ses_' || id, id, customer_id, expert_id, mode, 'two_way', 'ended', 1, 'completed',
+               'customer', created_at_ms, created_at_ms, created_at_ms, created_at_ms,
+               created_at_ms + {_SERVED_S} * 1000, {_SERVED_S} * bigint '1000000000', 1, 1200, 240,
+               900, 'bench', created_at_ms
+        FROM orders WHERE fulfilment = 'live'""",
         """
         INSERT INTO conversations (id, kind, order_id, last_seq, last_at_ms, created_at_ms)
         SELECT 'con_' || id, 'order', id, 0, created_at_ms, created_at_ms FROM orders""",
@@ -143,14 +160,22 @@ def _money(sizes: Sizes) -> list[str]:
         UNION ALL SELECT 'acc_fees', 'fees', 'platform', 'EUR', NULL, 1
         UNION ALL SELECT 'acc_psp', 'psp', 'platform', 'EUR', NULL, 1""",
         f"""
-        INSERT INTO transfers (id, key, request_hash, kind, currency, amount_minor, created_at_ms)
-        SELECT 'tr_t' || n, 't' || n, '', 'topup', 'EUR', 2000000, {_AT}
+        INSERT INTO payments (id, direction, user_id, currency, amount_minor, provider,
+                              provider_ref, state, created_at_ms, updated_at_ms)
+        SELECT 'pay_' || n, 'in', 'usr_customer' || (1 + n % {sizes.customers}), 'EUR', 2000000,
+               'sandbox', n::text, 'succeeded', {_AT}, {_AT}
+        FROM generate_series(1, {topup}) n""",
+        f"""
+        INSERT INTO transfers (id, key, request_hash, kind, currency, amount_minor, payment_id,
+                               created_at_ms)
+        SELECT 'tr_t' || n, 't' || n, '', 'topup', 'EUR', 2000000, 'pay_' || n, {_AT}
         FROM generate_series(1, {topup}) n""",
         """
         INSERT INTO transfers (id, key, request_hash, kind, currency, amount_minor, fee_minor,
-                               order_id, created_at_ms)
-        SELECT 'tr_' || id, 'c' || id, '', 'capture', 'EUR', 1200, 240, id, created_at_ms
-        FROM orders""",
+                               order_id, session_id, created_at_ms)
+        SELECT 'tr_' || o.id, 'c' || o.id, '', 'capture', 'EUR', 1200, 240, o.id, s.id,
+               o.created_at_ms
+        FROM orders o LEFT JOIN sessions s ON s.order_id = o.id""",
         f"""
         INSERT INTO entries (transfer_id, account_id, amount_minor)
         SELECT 'tr_t' || n, 'acc_w' || (1 + n % {sizes.customers}), 2000000
