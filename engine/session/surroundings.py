@@ -39,6 +39,8 @@ class Surroundings:
         self._registry = registry
         self._teller = teller
         self._post = post
+        self._short: set[str] = set()
+        """Sessions whose money ran out when that was last looked at."""
 
     async def changed(self, rt: Runtime, effect: e.Effect) -> None:
         """An effect of this session is in the store and its parties were told."""
@@ -48,7 +50,10 @@ class Surroundings:
             await self._teller.to_user(grant.expert_id, "call.pending", told)
         if isinstance(effect, e.Answered | e.Ended) and self.presence is not None:
             await self.presence.refresh(grant.expert_id)
-        if isinstance(effect, s.PlaceHold | e.Ended) and rt.machine.meter is not None:
+        meter = rt.machine.meter
+        if isinstance(effect, s.PlaceHold | s.LowBalance) and meter is not None and meter.short:
+            self._short.add(rt.id)
+        if isinstance(effect, s.PlaceHold | e.Ended) and meter is not None:
             await self._money_moved(rt, ended=isinstance(effect, e.Ended))
 
     async def _money_moved(self, rt: Runtime, *, ended: bool) -> None:
@@ -99,10 +104,13 @@ class Surroundings:
         nobody tells this one.
         """
         short: dict[str, list[tuple[Runtime, Meter]]] = defaultdict(list)
-        for rt in self._registry:
-            meter = rt.machine.meter
-            if meter is not None and meter.short and rt.live:  # most are not short
+        for session_id in list(self._short):
+            rt = self._registry.running(session_id)
+            meter = None if rt is None else rt.machine.meter
+            if rt is not None and meter is not None and meter.short and rt.live:
                 short[rt.grant.tariff.currency].append((rt, meter))
+            else:
+                self._short.discard(session_id)
         if not short:
             return
         async with self._store.reading() as tx:

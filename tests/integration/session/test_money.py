@@ -270,7 +270,8 @@ async def _work(rig: SessionRig, customer: str, expert: str) -> str:
     order_id = await rig.order(customer, expert, tariff(60, prepaid_seconds=0))
     async with rig.store.transaction() as tx:
         of_work = sa.update(t.orders).where(t.orders.c.id == order_id)
-        await tx.execute(of_work.values(fulfilment="work", tariff=sa.null()))
+        terms = {"commission_bps": 2_000}
+        await tx.execute(of_work.values(fulfilment="work", tariff=sa.null(), terms=terms))
     return order_id
 
 
@@ -288,7 +289,7 @@ async def test_money_moved_away_in_mid_call_does_not_make_the_call_free(rig: Ses
             key="away",
             parts=[HoldPart(rest.hold_id, 4_000)],
             expert_id=stranger,
-            fee_minor=0,
+            fee_minor=800,
             order_id=work,
             session_id=None,
         )
