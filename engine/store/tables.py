@@ -258,6 +258,8 @@ hold_moves = sa.Table(
     sa.CheckConstraint("amount_minor > 0", name="amount_positive"),
 )
 
+_PENDING = "state = 'pending'"
+
 payments = sa.Table(
     "payments",
     metadata,
@@ -278,6 +280,13 @@ payments = sa.Table(
     sa.Column("updated_at_ms", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("provider", "provider_ref"),
     sa.CheckConstraint("amount_minor > 0", name="amount_positive"),
+)
+# Their providers are asked about those, of which there are few.
+sa.Index(
+    "ix_payments_pending",
+    payments.c.created_at_ms,
+    sqlite_where=sa.text(_PENDING),
+    postgresql_where=sa.text(_PENDING),
 )
 
 # Live sessions ------------------------------------------------------------------------------------
