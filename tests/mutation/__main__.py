@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import re
@@ -28,6 +29,8 @@ _PLANTED = "tests/unit/metering/test_sessions_planted.py"
 """Reads the source of what it breaks, which is not what a mutant runs."""
 _QUICK = ("tests/unit/metering", *(f"--ignore={path}" for path in (*_RANDOM, _PLANTED)))
 _MONEY = "tests/unit/ledger/test_money.py"
+_FEW_COST_S = 5
+"""Processor time of the few tests that are called after a function, at most."""
 _SUITES = {
     "tariff": Suite(("tests/unit/metering/test_tariff.py", *_QUICK), _RANDOM),
     "meter": Suite(("tests/unit/metering/test_meter_edges.py", *_QUICK), _RANDOM),
@@ -36,19 +39,21 @@ _SUITES = {
     "money": Suite((_MONEY,), (*_QUICK, _ORACLE, "tests/unit/ledger/test_transfers.py")),
 }
 _AUDIT = "tests/unit/ledger/test_audit.py"
-_LEDGER = ("tests/unit/ledger", f"--ignore={_MACHINE}")
+_PRICES = "tests/unit/ledger/test_price_checks.py"
+_LEDGER = ("tests/unit/ledger", *(f"--ignore={path}" for path in (_MACHINE, _AUDIT, _PRICES)))
+_SLOW = (_AUDIT, _MACHINE)
 _TRANSFERS = "tests/unit/ledger/test_transfers.py"
 _HOLDS = "tests/unit/ledger/test_holds.py"
 _PAYOUTS = "tests/unit/ledger/test_payouts.py"
 _RACES = "tests/integration/store/test_ledger_races.py"
 _ON_POSTGRES = (_RACES, _HOLDS, _TRANSFERS, _PAYOUTS)
-_PRICES = "tests/unit/ledger/test_price_checks.py"
-_CHECKS = Suite((_AUDIT, _PRICES), (_MACHINE,), (_AUDIT, _PRICES))
+_CHECKS = Suite((_AUDIT, _PRICES), (_MACHINE,), (_AUDIT, _PRICES), named=True)
 _LEDGER_SUITES = {
-    **dict.fromkeys(("business_checks", "checking", "checks", "price_checks"), _CHECKS),
-    "transfers": Suite((_TRANSFERS, *_LEDGER), (_MACHINE,), _ON_POSTGRES),
+    **dict.fromkeys(("business_checks", "checking", "checks"), _CHECKS),
+    "price_checks": Suite((_PRICES, _AUDIT), (_MACHINE,), (_PRICES, _AUDIT)),
+    "transfers": Suite((_TRANSFERS, *_LEDGER), _SLOW, _ON_POSTGRES),
 }
-_OTHER_LEDGER = Suite((_HOLDS, *_LEDGER), (_MACHINE,), _ON_POSTGRES)
+_OTHER_LEDGER = Suite((_HOLDS, *_LEDGER), _SLOW, _ON_POSTGRES)
 
 
 def _modules() -> dict[str, tuple[str, Suite]]:
@@ -80,6 +85,8 @@ def _survivors(
 ) -> tuple[int, list[Mutant]]:
     source = Path(module.replace(".", "/") + ".py").read_text()
     left = made = _chosen(module, source, share=share, seed=seed, only=only)
+    if suite.named:
+        left = _unnamed(run, module, suite.quick, left)
     for tests in suite.stages(quick=quick):
         if not left:
             break
@@ -92,6 +99,24 @@ def _survivors(
 
         left = run.survivors(module, tests, left, cost_s, tell)
     return len(made), left
+
+
+def _unnamed(run: Runner, module: str, tests: tuple[str, ...], made: list[Mutant]) -> list[Mutant]:
+    """Those that the tests called after their function do not notice, in their order."""
+    prefix, left = module.removeprefix("engine.metering."), []
+    for function, group in itertools.groupby(made, key=lambda one: _function(one, prefix)):
+        those = list(group)
+        if function:
+            own = (*tests, "-k", function)
+            those = run.survivors(module, own, those, _FEW_COST_S, lambda done: None)
+        left += those
+    return left
+
+
+def _function(mutant: Mutant, prefix: str) -> str:
+    """The outermost one that it is in; empty if it is in none."""
+    where = mutant.name.split(":")[0].removeprefix(prefix)
+    return where.lstrip("._").split(".")[0]
 
 
 @click.command()

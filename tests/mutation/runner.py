@@ -61,6 +61,7 @@ _PLAIN = [
     "-m",
     "not postgres",
 ]
+_NONE_MATCHED = pytest.ExitCode.NO_TESTS_COLLECTED
 _PATIENCE_S = 300
 _MOST_BYTES = 1 << 30
 """An endless loop that collects effects must not take the machine's memory."""
@@ -72,11 +73,15 @@ _MEMORY = Path("/dev/shm")
 class Suite:
     """`quick` runs first; only what survives it meets `thorough`, and then `postgres`: tests of
     statements that only PostgreSQL gets, and of locks, which SQLite has no use for.
+
+    `named`: tests are called after the functions they are about, so those of a mutant's own go
+    before all others.
     """
 
     quick: tuple[str, ...]
     thorough: tuple[str, ...]
     postgres: tuple[str, ...] = ()
+    named: bool = False
 
     def stages(self, *, quick: bool) -> list[tuple[str, ...]]:
         later = [self.thorough, ("-m", "postgres", *self.postgres) if self.postgres else ()]
@@ -145,7 +150,7 @@ class Runner:
             child = running.pop(pid)
             done += 1
             tell(done)
-            if status == 0:
+            if os.waitstatus_to_exitcode(status) in (pytest.ExitCode.OK, _NONE_MATCHED):
                 alive.add(child.mutant)
         return [mutant for mutant in mutants if mutant in alive]
 
