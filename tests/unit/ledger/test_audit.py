@@ -310,6 +310,18 @@ _CAPTURE_ID = "(SELECT id FROM transfers WHERE key = 'c')"
             ["UPDATE transfers SET payment_id = 'pay_2' WHERE key = 'out_1'"],
             "payouts_follow_payments payments_keep_their_owner",
         ),
+        (
+            [
+                "INSERT INTO transfers (id, key, request_hash, kind, currency, amount_minor,"
+                " created_at_ms) VALUES ('tr_ghost', 'ghost', '', 'payout', 'TRY', 5, 0)",
+                "INSERT INTO entries (transfer_id, account_id, amount_minor)"
+                " SELECT 'tr_ghost', id, CASE kind WHEN 'earnings' THEN -5 ELSE 5 END FROM accounts"
+                " WHERE kind = 'payouts' OR (kind = 'earnings' AND owner_id = 'eva')",
+                "UPDATE accounts SET balance_minor = balance_minor - 5"
+                " WHERE kind = 'earnings' AND owner_id = 'eva'",
+            ],
+            "payouts_follow_payments",
+        ),
         # Prices
         (
             ["UPDATE sessions SET served_ns = 180000000001 WHERE id = 'ses_1'"],
