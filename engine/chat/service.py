@@ -101,9 +101,9 @@ class ChatService:
         user_id, client_msg_id = draft.author_id or "", draft.client_msg_id or ""
         try:
             gate: Gate = self._sessions.chat_gate(user_id, session_id)
-        except TalktimeError:
+        except TalktimeError as refusal:
             known = await self._sent_before(user_id, client_msg_id, session_id)
-            if known is None:
+            if known is None or self._waits(refusal, user_id, client_msg_id):
                 raise
             return _same(known, draft), True
         draft = _at(draft, gate.conversation_id, gate.at_ms, session_id)
@@ -113,6 +113,10 @@ class ChatService:
             except Unavailable:
                 self._unsure.append((user_id, client_msg_id))
                 raise
+
+    def _waits(self, refusal: TalktimeError, user_id: str, client_msg_id: str) -> bool:
+        """A stored message that was maybe not told: it is once the session goes on."""
+        return refusal.code == "session_paused" and (user_id, client_msg_id) in self._unsure
 
     async def _store_and_tell(self, draft: Draft, gate: Gate) -> tuple[Message, bool]:
         sent = (draft.author_id or "", draft.client_msg_id or "")

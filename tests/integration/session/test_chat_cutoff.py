@@ -105,6 +105,25 @@ async def test_a_message_whose_commit_was_lost_is_told_and_starts_the_clock_when
     assert (await rig.row(one.id)).served_ns == 30 * NS_PER_S
 
 
+async def test_a_message_whose_commit_was_lost_before_a_pause_is_told_after_it(
+    rig: SessionRig,
+) -> None:
+    one = await _paid_minute(rig)
+    rig.store.fail_after = rig.store.begun
+    with pytest.raises(Unavailable):
+        await _send(one, "lost")
+    await rig.service.device_gone(one.customer, one.customer_device)
+    await rig.settle()
+    with pytest.raises(Conflict) as refusal:
+        await _send(one, "lost")
+    assert refusal.value.code == "session_paused"
+    await rig.service.join(one.customer, one.customer_device, one.id, 0)
+    await rig.settle()
+    for _ in range(2):
+        assert (await _send(one, "lost"))[1]
+    assert _heard(rig, one.customer) == ["lost"]
+
+
 async def test_a_message_that_is_repeated_is_one_message_to_the_clock(rig: SessionRig) -> None:
     one = await (await call(rig, tariff(60, grace_seconds=0), mode="text", wallet=90_000)).talk()
     for _ in range(3):
