@@ -41,20 +41,22 @@ class WallWatch:
     are not, and pay escrow out.
 
     A step is believed after an hour, in which somebody may set the clock right: then it was wrong
-    before, or the machine had slept. A clock that is wrong from the start is not found out.
+    before, or the machine had slept. Another step within the hour has an hour of its own. A clock
+    that is wrong from the start is not found out.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._believed_ms = self._offset_ms()
+        self._believed_ms = self._doubted_ms = self._offset_ms()
         self._doubted_ns: int | None = None
 
     def believable(self) -> bool:
         now_ns, offset_ms = self._clock.now_ns(), self._offset_ms()
         if offset_ms - self._believed_ms > STEP_MS:
-            if self._doubted_ns is None:
-                self._doubted_ns = now_ns
+            if self._doubted_ns is None or offset_ms - self._doubted_ms > STEP_MS:
+                self._doubted_ns, self._doubted_ms = now_ns, offset_ms
                 _log.error("timers.clock_stepped", ahead_ms=offset_ms - self._believed_ms)
+            self._doubted_ms = min(self._doubted_ms, offset_ms)
             if now_ns - self._doubted_ns < DOUBT_NS:
                 return False
         self._believed_ms, self._doubted_ns = offset_ms, None

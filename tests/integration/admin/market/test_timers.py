@@ -9,14 +9,16 @@ import pytest
 import sqlalchemy as sa
 
 from admin.due import DUE
-from admin.market.timers import DOUBT_NS, RETRY_MS, Due, Timers
+from admin.market.timers import DOUBT_NS, RETRY_MS, Due, Timers, WallWatch
 from admin.market.transitions import Done
 from admin.orders.timers import ORDERS
 from admin.ports import AdminDeps
 from admin.queries import Row
+from engine.clock import NS_PER_S
 from engine.store.database import Tx
 from engine.store.tables import orders
 from tests.integration.admin.market.conftest import DAY, HAS_MINOR, Market
+from tests.support.virtual_clock import VirtualClock
 
 
 async def due_at(market: Market, order_id: str) -> int | None:
@@ -189,6 +191,29 @@ async def test_a_clock_that_steps_ahead_pays_nothing_out_at_once(
     assert await look(5) == "delivered"
     assert await look(DOUBT_NS / 1e9) == "completed"  # nobody did: it was wrong before
     await timers.stop()
+
+
+def test_a_step_within_the_hour_of_another_is_doubted_for_an_hour_of_its_own() -> None:
+    """A machine that slept for five minutes hides no clock that is a day ahead."""
+    clock, steps_ms = VirtualClock(), [0]
+    runs_on = clock.wall_ms
+    clock.wall_ms = lambda: runs_on() + steps_ms[0]  # type: ignore[method-assign]
+    watch, most_s = WallWatch(clock), DOUBT_NS / NS_PER_S
+
+    def look(step_ms: int, after_s: float) -> bool:
+        steps_ms[0] = step_ms
+        clock.advance(after_s)
+        return watch.believable()
+
+    slept_ms, day_ms = 300_000, 86_400_000
+    assert look(0, 5)
+    assert not look(slept_ms, 5)
+    for _ in range(2):
+        assert not look(slept_ms + day_ms, most_s - 60)
+        assert not look(slept_ms, 30)  # set right, as far as it is known to be wrong
+    assert not look(slept_ms + day_ms, 60)
+    assert not look(slept_ms + day_ms, most_s - 5)
+    assert look(slept_ms + day_ms, 5)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
