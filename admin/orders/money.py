@@ -88,14 +88,14 @@ async def reverse(
 
     What remains of a capture is shared as if no more had ever been captured: the platform keeps
     its commission on that, to the cent, and the expert the rest (C30). `once` names the refund:
-    under one name money is given back once. Raises `Conflict`: `already_refunded`,
-    `account_erased`, `refund_exceeds_price`.
+    under one name money is given back once. Raises `Conflict`: `already_refunded`, and
+    `refund_name_reused` if it was another amount; `account_erased`, `refund_exceeds_price`.
     """
     if await is_erased(tx, order.customer_id):
         text = "The customer's account was erased: give the money back where it was paid."
         raise Conflict("account_erased", text)
-    if once and await _known(tx, _refund_key(order, once, 0)):
-        raise Conflict("already_refunded", "This was given back already.")
+    if once:
+        await _check_name(tx, order, once, amount_minor)
     rest, terms, parts = amount_minor, of_order(order.terms), 0
     for paid in await _captures(tx, order.id):
         part = min(rest, paid.left_minor)
@@ -121,11 +121,25 @@ async def reverse(
 
 
 def _refund_key(order: Row, once: str, part: int) -> str:
-    return f"order:{order.id}:refund:{once}:{part}"
+    return f"{_refund_keys(order, once)}{part}"
 
 
-async def _known(tx: Tx, key: str) -> bool:
-    return await tx.scalar(sa.select(transfers.c.id).where(transfers.c.key == key)) is not None
+def _refund_keys(order: Row, once: str) -> str:
+    """What those of one refund begin with."""
+    return f"order:{order.id}:refund:{once}:"
+
+
+async def _check_name(tx: Tx, order: Row, once: str, amount_minor: int) -> None:
+    c = transfers.c
+    query = sa.select(c.key, c.amount_minor).where(c.order_id == order.id, c.kind == "reverse")
+    begins = _refund_keys(order, once)
+    parts = [minor for key, minor in await tx.execute(query) if key.startswith(begins)]
+    if not parts:
+        return
+    if sum(parts) != amount_minor:
+        text = "Another amount was given back under this name: look at the order again."
+        raise Conflict("refund_name_reused", text)
+    raise Conflict("already_refunded", "This was given back already.")
 
 
 async def captured_minor(tx: Tx, order_id: str) -> int:

@@ -108,6 +108,29 @@ async def test_a_refund_form_sent_twice_gives_back_once(world: World, browser: B
     assert await customer.wallet() == (20_000 - 200, 0)
 
 
+async def test_a_refund_form_sent_again_with_another_amount_says_that_it_gave_nothing(
+    world: World, browser: Browser
+) -> None:
+    """As from the page before, to which the browser has gone back."""
+    customer = await world.sign_in(CUSTOMER)
+    order = await customer.order(PER_QUARTER)
+    session = await world.session(order["id"])
+    for number in (1, 2):
+        await world.capture(session, 400, number)
+    await browser.sign_in()
+    path = f"/admin/orders/{order['id']}/refund"
+    form = {"once": "ref_a", "reason": "not as agreed"}
+    assert (await browser.post(path, **form, amount="5.00"))[0] == 200
+    for amount in ("1.00", "4.00"):  # of the first capture
+        status, page = await browser.post(path, **form, amount=amount)
+        assert (status, "Another amount" in page) == (409, True)
+    assert (await browser.post(path, **form, amount="5.00"))[0] == 200
+    for other in ("ref_A", "ref"):
+        sent = form | {"once": other, "amount": "0.50"}
+        assert (await browser.post(path, **sent))[0] == 200
+    assert (await customer.wallet())[0] == 20_000 - 1_200 + 600
+
+
 async def test_a_refund_sent_twice_at_once_gives_back_once(any_world: World) -> None:
     customer, staff = await any_world.sign_in(CUSTOMER), await any_world.sign_in(STAFF)
     order = await customer.order(PER_QUARTER)
