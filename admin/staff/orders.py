@@ -81,7 +81,9 @@ class OrderPages:
         """Give back a part; the form's own key makes it happen once."""
         order_id, form = request.match_info["id"], await read_form(request)
         body = {
-            "amount_minor": minor_of(form.get("amount", ""), await self._currency(order_id)),
+            "amount_minor": minor_of(
+                form.get("amount", ""), await order_currency(self._deps, order_id)
+            ),
             "reason": form.get("reason", "").strip(),
             "once": form.get("once", ""),
         }
@@ -97,12 +99,14 @@ class OrderPages:
         await done.tell()
         raise seen
 
-    async def _currency(self, order_id: str) -> str:
-        async with self._deps.store.reading() as tx:
-            found = await tx.scalar(sa.select(orders.c.currency).where(orders.c.id == order_id))
-        if found is None:
-            raise NotFound("order_not_found", "There is no such order.")
-        return str(found)
+
+async def order_currency(deps: AdminDeps, order_id: str) -> str:
+    """Which may not be the one that new orders are in. Raises `NotFound("order_not_found")`."""
+    async with deps.store.reading() as tx:
+        found = await tx.scalar(sa.select(orders.c.currency).where(orders.c.id == order_id))
+    if found is None:
+        raise NotFound("order_not_found", "There is no such order.")
+    return str(found)
 
 
 def _orders() -> sa.Select[Any]:

@@ -23,6 +23,7 @@ from admin.ports import AdminDeps
 from admin.staff.guard import Guard, read_form, render
 from admin.staff.login import StaffSession
 from admin.staff.money_text import minor_of
+from admin.staff.orders import order_currency
 from engine.errors import BadInput, NotFound
 from engine.store.database import Tx
 
@@ -104,7 +105,8 @@ class QueuePages:
             return await self._move(request, session, application_of(case_id), decision, body)
         body["decision"] = decision
         if decision == "split":
-            body["refund_minor"] = minor_of(form.get("refund", ""), self._deps.settings.currency)
+            currency = await order_currency(self._deps, case.subject_id)
+            body["refund_minor"] = minor_of(form.get("refund", ""), currency)
         return await self._move(request, session, case_of(case_id), "decide", body)
 
     async def _move(

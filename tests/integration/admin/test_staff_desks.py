@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from engine.store.database import Store
 from engine.store.market_tables import settings_versions
 from engine.store.tables import outbox, users
 from tests.integration.admin.conftest import CUSTOMER, EXPERT, PER_QUARTER, STAFF, World
@@ -129,6 +130,26 @@ async def test_a_refund_form_sent_again_with_another_amount_says_that_it_gave_no
         sent = form | {"once": other, "amount": "0.50"}
         assert (await browser.post(path, **sent))[0] == 200
     assert (await customer.wallet())[0] == 20_000 - 1_200 + 600
+
+
+async def test_what_is_given_back_is_read_in_the_currency_of_its_order(store: Store) -> None:
+    """New orders are in yen by now, which have no decimals."""
+    world = World(store, currency="JPY")
+    await world.start()
+    customer, browser = await world.sign_in(CUSTOMER), Browser(world)
+    order = await customer.order(PER_QUARTER)
+    await world.capture(await world.session(order["id"]), 600)
+    await browser.sign_in()
+    form = {"amount": "1.50", "reason": "not as agreed"}
+    assert (await browser.post(f"/admin/orders/{order['id']}/refund", **form))[0] == 200
+    _, case = await customer.post(f"/orders/{order['id']}/dispute", {"reason": "Less."})
+    split = {"decision": "split", "refund": "2", "reason": "As seen."}
+    path = f"/admin/cases/{case['dispute_case_id']}/decide"
+    assert (await browser.post(path, **split))[0] == 200
+    async with store.reading() as tx:
+        wallet = await world.ledger.wallet(tx, customer.user_id, "EUR")
+    assert wallet.available_minor == 20_000 - 600 + 150 + 200
+    await world.stop()
 
 
 async def test_a_refund_sent_twice_at_once_gives_back_once(any_world: World) -> None:
