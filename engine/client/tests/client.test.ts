@@ -150,6 +150,22 @@ test("a chat message waits for the clock of a text session to run on", TIMEOUT, 
   }),
 );
 
+test("a chat message that was refused while the clock ran on already is sent again", TIMEOUT, () =>
+  withEngine(async (engine, client) => {
+    engine.joinWith(0);
+    const running = { ...snapshot().meter, state: "running" as const };
+    engine.answers["message.send"] = () => {
+      engine.answers["message.send"] = () => ({ ok: true, message: message(1, "cus"), duplicate: false });
+      engine.push("meter.resumed", { session_id: "ses_1", seq: 1, meter: running });
+      return { ok: false, code: "session_paused", message: "wait" };
+    };
+    const session = client.session("ses_1");
+    await session.join();
+    assert.equal((await session.sendMessage("hello")).seq, 1);
+    assert.equal(engine.sent("message.send").length, 2);
+  }),
+);
+
 test("a refused chat message rejects", TIMEOUT, () =>
   withEngine(async (engine, client) => {
     engine.joinWith(0);

@@ -10,6 +10,8 @@ interface Pending extends Draft {
   resolve: (message: Message) => void;
   reject: (error: unknown) => void;
   inFlight: boolean;
+  /** Something called for it while it was in flight: what it is refused for may be over by then. */
+  again: boolean;
 }
 
 type Deliver = (draft: Draft) => Promise<{ message: Message }>;
@@ -31,7 +33,7 @@ export class Outbox {
 
   send(client_msg_id: string, body: string): Promise<Message> {
     return new Promise((resolve, reject) => {
-      this.#pending.push({ client_msg_id, body, resolve, reject, inFlight: false });
+      this.#pending.push({ client_msg_id, body, resolve, reject, inFlight: false, again: false });
       this.flush();
     });
   }
@@ -39,7 +41,8 @@ export class Outbox {
   /** Sends whatever still waits, in the order it was written. */
   flush(): void {
     for (const pending of this.#pending) {
-      if (!pending.inFlight) void this.#try(pending);
+      if (pending.inFlight) pending.again = true;
+      else void this.#try(pending);
     }
   }
 
@@ -51,6 +54,7 @@ export class Outbox {
 
   async #try(pending: Pending): Promise<void> {
     pending.inFlight = true;
+    pending.again = false;
     try {
       const { client_msg_id, body } = pending;
       const { message } = await this.deliver({ client_msg_id, body });
@@ -59,6 +63,7 @@ export class Outbox {
       pending.inFlight = false;
       const waits = error instanceof TalktimeError && WAITING_CODES.has(error.code);
       if (!waits) this.#settle(pending, () => pending.reject(error));
+      else if (pending.again) void this.#try(pending);
     }
   }
 
