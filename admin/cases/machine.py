@@ -14,7 +14,7 @@ from msgspec import Meta, field
 
 from admin.accounts.people import DESKS, find_active
 from admin.cases.kinds import CaseKind, Decision, check_word
-from admin.cases.records import MEMBERS, UNDECIDED
+from admin.cases.records import CONCERNED, MEMBERS, UNDECIDED
 from admin.cases.registry import KINDS
 from admin.http.bodies import Body
 from admin.market import posting
@@ -190,7 +190,12 @@ def _own(kind: CaseKind) -> tuple[Move, ...]:
 
 def _parties(row: Row, actor: Actor) -> frozenset[str]:
     found = {"opener"} if row.opened_by == actor.id else set[str]()
-    return frozenset(found | ({"member"} if actor.id in row.data.get(MEMBERS, ()) else set()))
+    if actor.id in row.data.get(MEMBERS, ()):
+        found.add("member")
+    # Only of staff who could work on it: to others there is no such case.
+    if actor.id == row.data.get(CONCERNED) and DESKS[row.kind] in actor.permissions:
+        found.add("concerned")
+    return frozenset(found)
 
 
 async def _facts(_deps: AdminDeps, _tx: Tx, _rows: Sequence[Row]) -> Mapping[str, None]:

@@ -19,6 +19,8 @@ from engine.store.tables import conversations
 UNDECIDED = ("open", "in_progress", "info_requested")
 MEMBERS = "members"
 """Of a case's data: who takes part in it, besides staff."""
+CONCERNED = "concerned"
+"""Of a case's data: whose money it is about. They take no part in it, and do not work on it."""
 _SLA_S = (48 * 3_600, 72 * 3_600)
 
 

@@ -41,6 +41,7 @@ async def report(deps: AdminDeps, tx: Tx, payment: Row, title: str, body: str) -
         opened_by=None,
         title=title,
         body=f"{body} {about}",
+        data={records.CONCERNED: payment.user_id},
     )
     await records.create(deps, tx, new)
 

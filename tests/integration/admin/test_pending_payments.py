@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from admin.payments.pending import ASK_AFTER_MS, LEFT_AFTER_MS, LOST_AFTER_MS, PendingPayments
 from admin.payments.provider import PaymentEvent
 from engine.errors import Unavailable
-from engine.store.tables import payments
-from tests.integration.admin.conftest import STAFF, Api, World
+from engine.store.tables import payments, users
+from tests.integration.admin.conftest import CUSTOMER, EXPERT, STAFF, Api, World
 from tests.integration.admin.test_accounts import PASSWORD, register
 from tests.integration.admin.test_payments import succeed
 
@@ -119,3 +119,31 @@ async def test_a_payment_of_a_provider_that_is_gone_ends_some_day(
     assert await after(world, LEFT_AFTER_MS) == 0
     assert await after(world, LOST_AFTER_MS) == 1
     assert await erased(member) == "erased"
+
+
+async def test_nobody_works_on_a_case_about_a_payment_of_their_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def seen(who: Api, ref: str) -> Any:
+        """The case about this payment of `who`."""
+        answering(world, monkeypatch, PaymentEvent(ref, "succeeded", "EUR", 2_400))
+        await after(world, ASK_AFTER_MS)
+        _, page = await (await world.sign_in(STAFF)).get("/admin/cases?kind=payment")
+        return next(one for one in page["items"] if who.user_id in one["body"])
+
+    finance, staff = await world.sign_in(EXPERT), await world.sign_in(STAFF)
+    async with world.store.transaction() as tx:
+        mine = sa.update(users).where(users.c.id == finance.user_id)
+        await tx.execute(mine.values(roles=["member", "expert", "finance"]))
+    solved = {"decision": "solved", "reason": "All is well."}
+    for payer, other in ((finance, staff), (staff, finance)):
+        case = await seen(payer, await payer.top_up(2_500))
+        path = f"/admin/cases/{case['id']}"
+        for move in ("assign", "decide"):
+            status, refusal = await payer.post(f"{path}/{move}", solved if move == "decide" else {})
+            assert (status, refusal["code"]) == (403, "own_case")
+        assert (await other.post(f"{path}/assign", {"assignee_id": payer.user_id}))[0] == 403
+        assert (await other.post(f"{path}/decide", solved))[0] == 200
+    member = await world.sign_in(CUSTOMER)
+    case = await seen(member, await member.top_up(2_500))
+    assert (await member.get(f"/cases/{case['id']}"))[0] == 404
