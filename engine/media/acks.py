@@ -88,6 +88,12 @@ class Acknowledgements:
             self._trials = 0
         return True
 
+    def be_patient(self, timeout_ns: int, now_ns: int) -> None:
+        """A shorter timeout is counted from now: until now nothing was late."""
+        if self._unacked_since_ns and timeout_ns < self.timeout_ns:
+            self._unacked_since_ns = now_ns
+        self.timeout_ns = timeout_ns
+
     def withheld(self, now_ns: int) -> bool:
         """True once, when media has flowed for too long without an acknowledgement."""
         if self.stopped or now_ns - self._last_sent_ns > limits.ACK_FLOW_PAUSE_NS:

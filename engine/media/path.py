@@ -293,7 +293,7 @@ class PythonPath:
     def be_patient(self, ack_timeout_ns: int, pause_after_ns: int, now_ns: int) -> None:
         if self.watched is None:
             return
-        self.watched.acks.timeout_ns = ack_timeout_ns
+        self.watched.acks.be_patient(ack_timeout_ns, now_ns)
         if self.watched.acks.debt.be_patient(pause_after_ns, now_ns):
             self._pace.again()
 

@@ -320,6 +320,8 @@ void watch_reported(watch_t *self, int64_t at_ns) {
 
 bool watch_be_patient(watch_t *self, int64_t ack_timeout_ns, int64_t pause_after_ns,
                       int64_t now_ns) {
-    self->acks.timeout_ns = ack_timeout_ns;
-    return debt_be_patient(&self->acks.debt, pause_after_ns, now_ns);
+    acks_t *acks = &self->acks;
+    if (acks->unacked_since_ns && ack_timeout_ns < acks->timeout_ns) acks->unacked_since_ns = now_ns;
+    acks->timeout_ns = ack_timeout_ns;
+    return debt_be_patient(&acks->debt, pause_after_ns, now_ns);
 }

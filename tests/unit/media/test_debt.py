@@ -245,6 +245,19 @@ def test_an_expert_who_switches_the_camera_off_is_paid_by_who_only_reports_sound
     assert talk.free_ns < 2 * NS_PER_S
 
 
+def test_a_camera_switched_on_stops_nothing_that_is_yet_to_be_acknowledged() -> None:
+    """A report on sound alone may be 7.5 s away, and is late in a call with a picture after 5."""
+    talk = Talk(feedback=False, video=True)
+    talk.run(20, every(1, talk.ack))
+    talk.show(video=False)
+    talk.run(6.5)
+    talk.show(video=True)
+    talk.run(4.5)
+    assert talk.room.of(AcksWithheld) == []
+    talk.run(1)
+    assert len(talk.room.of(AcksWithheld)) == 1
+
+
 def test_a_silence_that_is_a_pause_already_remains_one_without_the_camera() -> None:
     talk = Talk(feedback=False, video=True)
     talk.run(20, every(1, talk.ack))
