@@ -30,7 +30,6 @@ class Acknowledgements:
 
     __slots__ = (
         "_flowing_since_ns",
-        "_last_sent_ns",
         "_numbers",
         "_sent_ns",
         "_stopped_at_ns",
@@ -38,6 +37,7 @@ class Acknowledgements:
         "_unacked_since_ns",
         "debt",
         "last_acked_sent_ns",
+        "last_sent_ns",
         "stopped",
         "timeout_ns",
     )
@@ -51,7 +51,7 @@ class Acknowledgements:
         self._numbers = [-1] * limits.ACK_WINDOW_PACKETS
         self._sent_ns = [0] * limits.ACK_WINDOW_PACKETS
         self._unacked_since_ns = 0
-        self._last_sent_ns = 0
+        self.last_sent_ns = 0
         # The first packet of this leg, or since the last resumption.
         self._flowing_since_ns = 0
         self._stopped_at_ns = 0
@@ -63,10 +63,10 @@ class Acknowledgements:
             slot = transport & _MASK
             self._numbers[slot] = transport
             self._sent_ns[slot] = now_ns
-        if not self._unacked_since_ns or now_ns - self._last_sent_ns > limits.ACK_FLOW_PAUSE_NS:
+        if not self._unacked_since_ns or now_ns - self.last_sent_ns > limits.ACK_FLOW_PAUSE_NS:
             self._unacked_since_ns = now_ns
         self._flowing_since_ns = self._flowing_since_ns or now_ns
-        self._last_sent_ns = now_ns
+        self.last_sent_ns = now_ns
         self.debt.sent(now_ns)
 
     def transport_acked(self, numbers: list[int]) -> bool:
@@ -77,6 +77,11 @@ class Acknowledgements:
             if self._numbers[slot] == number and self._sent_ns[slot] > newest:
                 newest = self._sent_ns[slot]
         return self.packet_acked(newest)
+
+    def earliest_acked(self, numbers: list[int], since_ns: int) -> int:
+        """The first packet sent since then that the feedback acknowledges, 0 for none."""
+        sent = [self._sent_ns[n & _MASK] for n in numbers if self._numbers[n & _MASK] == n]
+        return min((at_ns for at_ns in sent if at_ns >= since_ns), default=0)
 
     def packet_acked(self, sent_at_ns: int) -> bool:
         """A packet sent at that instant is known to have arrived; False if it is no news."""
@@ -96,7 +101,7 @@ class Acknowledgements:
 
     def withheld(self, now_ns: int) -> bool:
         """True once, when media has flowed for too long without an acknowledgement."""
-        if self.stopped or now_ns - self._last_sent_ns > limits.ACK_FLOW_PAUSE_NS:
+        if self.stopped or now_ns - self.last_sent_ns > limits.ACK_FLOW_PAUSE_NS:
             return False
         if not self._overdue(now_ns):
             return False

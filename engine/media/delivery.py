@@ -18,9 +18,23 @@ _RING_MASK = _RING - 1
 
 
 class DeliveryWatch:
-    """Pure. `take_found` and `acks` hold the results, to be read after each call."""
+    """Pure. `take_found`, `take_resumed` and `acks` hold the results, to be read after each call.
 
-    __slots__ = ("_found", "_sent_ns", "acks", "first_frame")
+    A *run* is what leaves without a longer rest than `ACK_FLOW_PAUSE_NS`. Its first packet that is
+    acknowledged is told of beside the newest one: else whoever reports every few seconds would not
+    be billed for the first of them after each silence of the expert.
+    """
+
+    __slots__ = (
+        "_first_of_run_ns",
+        "_found",
+        "_lost",
+        "_resumed_ns",
+        "_run_began_ns",
+        "_sent_ns",
+        "acks",
+        "first_frame",
+    )
 
     def __init__(
         self, *, seek_first_frame: bool, ack_timeout_ns: int, debt: Debt | None = None
@@ -28,6 +42,11 @@ class DeliveryWatch:
         self.acks = Acknowledgements(ack_timeout_ns, debt)
         self.first_frame: FirstFrame | None = FirstFrame() if seek_first_frame else None
         self._found: Found | None = None
+        # When the present run began, 0 once a packet of it is acknowledged; its first per kind.
+        self._run_began_ns = 0
+        self._first_of_run_ns = dict.fromkeys(MediaKind, 0)
+        self._resumed_ns = 0
+        self._lost = dict.fromkeys(MediaKind, 0)
         # Instants of sending by the low bits of the outgoing sequence number, per kind.
         self._sent_ns: dict[MediaKind, list[int]] = {kind: [0] * _RING for kind in MediaKind}
 
@@ -44,6 +63,11 @@ class DeliveryWatch:
     ) -> None:
         """A packet is leaving under `sequence` and `timestamp`; `flags` are a video packet's."""
         transport = transport_sequence(data, length, codecs.TRANSPORT_CC_EXTENSION)
+        if now_ns - self.acks.last_sent_ns > limits.ACK_FLOW_PAUSE_NS:
+            self._run_began_ns = now_ns
+            self._first_of_run_ns = dict.fromkeys(MediaKind, 0)
+        if not self._first_of_run_ns[kind]:
+            self._first_of_run_ns[kind] = now_ns
         self.acks.sent(transport, now_ns)
         self._sent_ns[kind][sequence & _RING_MASK] = now_ns
         if self.first_frame is None:
@@ -62,6 +86,9 @@ class DeliveryWatch:
         """Transport-wide feedback; True if it acknowledges something new."""
         if not self.acks.transport_acked(numbers):
             return False
+        if self._run_acked():
+            self._resumed_ns = self.acks.earliest_acked(numbers, self._run_began_ns)
+            self._run_began_ns = 0
         if self.first_frame is not None:
             self._settle(self.first_frame.transport_acked(numbers))
         return True
@@ -70,16 +97,30 @@ class DeliveryWatch:
         """A receiver report reached `highest` (16 bits); True if that is news and credible."""
         if not 0 <= sequence_distance(highest_sent, highest) < _RING:
             return False
+        whole, self._lost[kind] = lost <= self._lost[kind], lost
         if not self.acks.packet_acked(self._sent_ns[kind][highest & _RING_MASK]):
             return False
+        if self._run_acked():
+            # Without new loss all of the run arrived; with it only the highest is certain.
+            if whole:
+                self._resumed_ns = self._first_of_run_ns[kind]
+            self._run_began_ns = 0
         if self.first_frame is not None:
             self._settle(self.first_frame.report_acked(kind, highest, lost))
         return True
+
+    def _run_acked(self) -> bool:
+        return 0 < self._run_began_ns <= self.acks.last_acked_sent_ns
 
     def reported(self, at_ns: int) -> None:
         """The session layer is told so; it bills nothing before it was told of a first frame."""
         if self.first_frame is None:
             self.acks.debt.reported(at_ns)
+
+    def take_resumed(self, acked_ns: int) -> int:
+        """The first acknowledged packet of a new run, told once; 0 for none before `acked_ns`."""
+        resumed_ns, self._resumed_ns = self._resumed_ns, 0
+        return resumed_ns if resumed_ns < acked_ns else 0
 
     def take_found(self) -> Found | None:
         """The first frame, told once: what it was and when its last packet left."""

@@ -62,7 +62,8 @@ class FirstFrame(msgspec.Struct, frozen=True):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """The customer's transport acknowledged expert media; at most one event a second per session.
+    """The customer's transport acknowledged expert media; at most one event a second per session,
+    and one more about the first packet after a silence.
 
     `last_acked_at_ns` is the send instant of the newest packet known to have arrived;
     `pause_after_ns` as in `FirstFrame`.

@@ -349,9 +349,12 @@ class PythonPath:
 
     def _report_delivery(self, watch: DeliveryWatch, now_ns: int) -> None:
         acked_ns = self._pace.due(now_ns)
-        if acked_ns:
-            watch.reported(acked_ns)
-            self._events.delivered(acked_ns)
+        if not acked_ns:
+            return
+        for at_ns in (watch.take_resumed(acked_ns), acked_ns):
+            if at_ns:
+                watch.reported(at_ns)
+                self._events.delivered(at_ns)
 
     # --- reports and timers ---
 

@@ -62,7 +62,9 @@ class PathEvents(Protocol):
         ...
 
     def delivered(self, last_acked_at_ns: int) -> None:
-        """The send instant of the newest packet known to have arrived; at most once a second."""
+        """The send instant of the newest packet known to have arrived; at most once a second. After
+        a silence that of the first one, too, right before.
+        """
         ...
 
     def acks_withheld(self) -> None:

@@ -154,7 +154,8 @@ class MediaSession:
             return  # decided once the answer is known: nothing is forwarded before
         timeout_ns, pause_after_ns = self._patience_with(leg)
         if leg is self._watched_leg:
-            if pause_after_ns != self._pause_after_ns:
+            # While nothing is shown, what was shown before is still to be acknowledged.
+            if pause_after_ns != self._pause_after_ns and self._shown():
                 self._pause_after_ns = pause_after_ns
                 leg.path.be_patient(timeout_ns, pause_after_ns, now_ns)
             return
@@ -172,10 +173,13 @@ class MediaSession:
 
     def _patience_with(self, customer: Leg) -> tuple[int, int]:
         """How long it may acknowledge nothing before that stops the media, and the clock."""
-        shown = [kind for kind in self.kinds if self._publishing[Role.EXPERT, kind]]
+        shown = self._shown()
         if shown and customer.reports_only(shown):
             return limits.ACK_TIMEOUT_REPORTS_ONLY_NS, PAUSE_AFTER_REPORTS_ONLY_NS
         return limits.ACK_TIMEOUT_NS, PAUSE_AFTER_NS
+
+    def _shown(self) -> list[MediaKind]:
+        return [kind for kind in self.kinds if self._publishing[Role.EXPERT, kind]]
 
     def first_frame(self, leg: Leg, kind: MediaKind, sent_at_ns: int, acked_at_ns: int) -> None:
         """The path of the watched leg has found it."""

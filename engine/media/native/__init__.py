@@ -162,7 +162,11 @@ class NativePath:
         self.core.close(now_ns)
 
     def news(
-        self, first_frame: tuple[int, int, int] | None, delivered_ns: int, withheld: bool
+        self,
+        first_frame: tuple[int, int, int] | None,
+        resumed_ns: int,
+        delivered_ns: int,
+        withheld: bool,
     ) -> None:
         """What the packet thread found out."""
         if self.closed:
@@ -170,8 +174,9 @@ class NativePath:
         if first_frame is not None:
             kind, sent_at_ns, acked_at_ns = first_frame
             self.events.first_frame(_KINDS[kind], sent_at_ns, acked_at_ns)
-        if delivered_ns:
-            self.events.delivered(delivered_ns)
+        for at_ns in (resumed_ns, delivered_ns):
+            if at_ns:
+                self.events.delivered(at_ns)
         if withheld:
             self.events.acks_withheld()
 

@@ -364,7 +364,7 @@ static PyObject *plane_take_taps(PlaneObject *self, PyObject *args) {
     return result;
 }
 
-/* One path's news as (id, first frame or None, delivered or 0, withheld). */
+/* One path's news as (id, first frame or None, resumed or 0, delivered or 0, withheld). */
 static PyObject *news_tuple(const path_t *path) {
     PyObject *first = Py_NewRef(Py_None);
     if (path->news.first_frame.sent_at_ns) {
@@ -373,8 +373,8 @@ static PyObject *news_tuple(const path_t *path) {
                               (long long)path->news.first_frame.sent_at_ns,
                               (long long)path->news.first_acked_at_ns);
     }
-    return Py_BuildValue("(KNLO)", (unsigned long long)path->id, first,
-                         (long long)path->news.delivered_ns,
+    return Py_BuildValue("(KNLLO)", (unsigned long long)path->id, first,
+                         (long long)path->news.resumed_ns, (long long)path->news.delivered_ns,
                          path->news.acks_withheld ? Py_True : Py_False);
 }
 

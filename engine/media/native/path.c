@@ -269,6 +269,11 @@ static void tell(path_t *self) {
 static void report_delivery(path_t *self, int64_t now_ns) {
     int64_t acked_ns = pace_due(&self->pace, now_ns);
     if (!acked_ns) return;
+    int64_t resumed_ns = watch_take_resumed(self->watch, acked_ns);
+    if (resumed_ns) {
+        watch_reported(self->watch, resumed_ns);
+        self->news.resumed_ns = resumed_ns;
+    }
     watch_reported(self->watch, acked_ns);
     self->news.delivered_ns = acked_ns;
     tell(self);

@@ -133,7 +133,7 @@ struct path {
     struct {
         bool queued, acks_withheld;
         found_t first_frame;
-        int64_t first_acked_at_ns, delivered_ns;
+        int64_t first_acked_at_ns, resumed_ns, delivered_ns;
         path_t *next;
     } news;
 };

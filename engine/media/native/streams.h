@@ -182,6 +182,8 @@ typedef struct {
     acks_t acks;
     first_frame_t *first_frame; /* NULL once found, or where none is sought */
     found_t found;
+    int64_t run_began_ns, first_of_run_ns[KINDS], resumed_ns;
+    int32_t lost[KINDS];
     int64_t sent_ns[KINDS][1024];
 } watch_t;
 
@@ -194,6 +196,7 @@ void watch_sent(watch_t *self, kind_t kind, const uint8_t *data, int length, uin
 bool watch_transport_acked(watch_t *self, const uint16_t *numbers, int count);
 bool watch_report_acked(watch_t *self, kind_t kind, uint16_t highest, int32_t lost,
                         uint16_t highest_sent);
+int64_t watch_take_resumed(watch_t *self, int64_t acked_ns);
 void watch_reported(watch_t *self, int64_t at_ns);
 /* True if the last delivery has to be reported again. */
 bool watch_be_patient(watch_t *self, int64_t ack_timeout_ns, int64_t pause_after_ns,

@@ -100,6 +100,19 @@ static bool transport_acked(acks_t *self, const uint16_t *numbers, int count) {
     return packet_acked(self, newest);
 }
 
+static int64_t earliest_acked(const acks_t *self, const uint16_t *numbers, int count,
+                              int64_t since_ns) {
+    int64_t earliest = 0;
+    for (int i = 0; i < count; i++) {
+        int slot = numbers[i] & (ACK_WINDOW_PACKETS - 1);
+        int64_t at_ns = self->sent_ns[slot];
+        if (self->numbers[slot] == numbers[i] && at_ns >= since_ns &&
+            (!earliest || at_ns < earliest))
+            earliest = at_ns;
+    }
+    return earliest;
+}
+
 static bool overdue(const acks_t *self, int64_t now_ns) {
     int64_t since = self->unacked_since_ns;
     if (since && now_ns - since >= self->timeout_ns) return true;
@@ -280,6 +293,11 @@ void watch_free(watch_t *self) {
 void watch_sent(watch_t *self, kind_t kind, const uint8_t *data, int length, uint16_t sequence,
                 uint32_t timestamp, int flags, int64_t now_ns) {
     int transport = rtp_transport_sequence(data, length);
+    if (now_ns - self->acks.last_sent_ns > ACK_FLOW_PAUSE_NS) {
+        self->run_began_ns = now_ns;
+        memset(self->first_of_run_ns, 0, sizeof self->first_of_run_ns);
+    }
+    if (!self->first_of_run_ns[kind]) self->first_of_run_ns[kind] = now_ns;
     acks_sent(&self->acks, transport, now_ns);
     self->sent_ns[kind][sequence & (SENT_RING - 1)] = now_ns;
     if (!self->first_frame) return;
@@ -299,8 +317,16 @@ static void settle(watch_t *self, found_t found) {
     self->first_frame = NULL;
 }
 
+static bool run_acked(const watch_t *self) {
+    return self->run_began_ns && self->run_began_ns <= self->acks.last_acked_sent_ns;
+}
+
 bool watch_transport_acked(watch_t *self, const uint16_t *numbers, int count) {
     if (!transport_acked(&self->acks, numbers, count)) return false;
+    if (run_acked(self)) {
+        self->resumed_ns = earliest_acked(&self->acks, numbers, count, self->run_began_ns);
+        self->run_began_ns = 0;
+    }
     if (self->first_frame) settle(self, first_transport_acked(self->first_frame, numbers, count));
     return true;
 }
@@ -309,9 +335,21 @@ bool watch_report_acked(watch_t *self, kind_t kind, uint16_t highest, int32_t lo
                         uint16_t highest_sent) {
     int behind = sequence_distance(highest_sent, highest);
     if (behind < 0 || behind >= SENT_RING) return false;
+    bool whole = lost <= self->lost[kind];
+    self->lost[kind] = lost;
     if (!packet_acked(&self->acks, self->sent_ns[kind][highest & (SENT_RING - 1)])) return false;
+    if (run_acked(self)) {
+        if (whole) self->resumed_ns = self->first_of_run_ns[kind];
+        self->run_began_ns = 0;
+    }
     if (self->first_frame) settle(self, first_reported(self->first_frame, kind, highest, lost));
     return true;
+}
+
+int64_t watch_take_resumed(watch_t *self, int64_t acked_ns) {
+    int64_t resumed_ns = self->resumed_ns;
+    self->resumed_ns = 0;
+    return resumed_ns < acked_ns ? resumed_ns : 0;
 }
 
 void watch_reported(watch_t *self, int64_t at_ns) {

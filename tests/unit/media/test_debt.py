@@ -125,6 +125,11 @@ class Talk:
         session = self.room.session
         session.set_publishing(Role.EXPERT, audio=True, video=video, now_ns=self.now_ns)
 
+    def mute(self, *, muted: bool) -> None:
+        """The expert's other button, in a call of sound alone."""
+        session = self.room.session
+        session.set_publishing(Role.EXPERT, audio=not muted, video=False, now_ns=self.now_ns)
+
     def join_anew(self, *, feedback: bool = True) -> None:
         room = self.room
         port = len(room.peers) + 1
@@ -258,6 +263,31 @@ def test_a_camera_switched_on_stops_nothing_that_is_yet_to_be_acknowledged() -> 
     assert len(talk.room.of(AcksWithheld)) == 1
 
 
+@pytest.mark.parametrize(("speaks_s", "mutes_s"), [(10, 10), (5, 9)])
+def test_an_expert_who_mutes_between_sentences_is_paid_for_each_by_who_only_reports_sound(
+    speaks_s: int, mutes_s: int
+) -> None:
+    dice = random.Random(7)
+    talk = Talk(feedback=False)
+    wait = 25
+
+    def act(_: int) -> None:
+        nonlocal wait
+        wait -= 1
+        if wait == 0:
+            talk.report()
+            wait = dice.randrange(25, 76)
+
+    while not talk.ended and talk.now_ns < 600 * NS_PER_S:
+        for muted, seconds in ((False, speaks_s), (True, mutes_s)):
+            talk.mute(muted=muted)
+            talk.run(seconds, act)
+    assert talk.room.of(AcksWithheld) == []
+    assert talk.leg.path.owed().debt_ns == 0
+    assert 0 <= talk.free_ns <= 7.5 * NS_PER_S
+    assert not talk.ended
+
+
 def test_a_silence_that_is_a_pause_already_remains_one_without_the_camera() -> None:
     talk = Talk(feedback=False, video=True)
     talk.run(20, every(1, talk.ack))
@@ -283,6 +313,26 @@ def test_a_bad_network_goes_on_and_its_debt_is_forgiven() -> None:
     assert not talk.ended
     assert talk.leg.path.owed().debt_ns < 10 * NS_PER_S
     assert talk.billed_ns > 0.88 * 1_800 * NS_PER_S
+
+
+def test_a_network_that_loses_every_tenth_report_on_sound_cuts_no_call() -> None:
+    """Each time it stops for want of two in a row; what flows from then on is billed again."""
+    dice = random.Random(3)
+    talk = Talk(feedback=False)
+    wait = 30
+
+    def act(_: int) -> None:
+        nonlocal wait
+        wait -= 1
+        if wait == 0:
+            if dice.random() > 0.1:
+                talk.report()
+                talk.echo()
+            wait = dice.randrange(25, 76)
+
+    talk.run(1_200, act)
+    assert not talk.ended
+    assert talk.billed_ns > 0.9 * talk.forwarded_ns
 
 
 @pytest.mark.parametrize("seed", range(20))

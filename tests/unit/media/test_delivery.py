@@ -203,6 +203,43 @@ def test_an_old_report_is_no_news() -> None:
     assert not watch.report_acked(AUDIO, 3, 0, 5)
 
 
+def _run(watch: DeliveryWatch, first: int, last: int, at_s: int) -> None:
+    """Packets from `at_s` on, half a second apart."""
+    for number in range(first, last + 1):
+        now_ns = at_s * NS_PER_S + (number - first) * 500 * NS_PER_MS
+        packet = packets.rtp(sequence=number, payload_type=111, transport=100 + number)
+        watch.sent(AUDIO, packet, len(packet), sequence=number, timestamp=0, flags=0, now_ns=now_ns)
+
+
+def test_the_first_packet_after_a_silence_that_is_acknowledged_is_told_of() -> None:
+    for lost, feedback, resumed_s in ((0, [], 20), (1, [], 0), (0, [108, 109, 110, 111], 21)):
+        watch = _watch()
+        _run(watch, 1, 4, 10)
+        assert watch.report_acked(AUDIO, 4, 0, 4)
+        assert watch.take_resumed(11 * NS_PER_S) == 10 * NS_PER_S
+        assert watch.take_resumed(11 * NS_PER_S) == 0
+        _run(watch, 6, 12, 20)
+        acked = watch.transport_acked(feedback) if feedback else False
+        assert acked or watch.report_acked(AUDIO, 12, lost, 12)
+        newest_ns = watch.acks.last_acked_sent_ns
+        assert watch.take_resumed(newest_ns) == resumed_s * NS_PER_S
+        _run(watch, 13, 14, 23)  # within a second: the same run
+        assert watch.report_acked(AUDIO, 14, lost, 14)
+        assert watch.take_resumed(30 * NS_PER_S) == 0
+
+
+def test_what_is_acknowledged_of_before_a_silence_says_nothing_of_what_came_after_it() -> None:
+    watch = _watch()
+    _run(watch, 1, 4, 10)
+    _run(watch, 6, 8, 20)
+    assert watch.report_acked(AUDIO, 4, 0, 8)
+    assert watch.take_resumed(30 * NS_PER_S) == 0
+    assert watch.report_acked(AUDIO, 6, 0, 8)
+    assert watch.take_resumed(20 * NS_PER_S) == 0  # itself the newest
+    assert watch.report_acked(AUDIO, 8, 0, 8)
+    assert watch.take_resumed(30 * NS_PER_S) == 0
+
+
 def test_delivery_is_told_once_a_second_and_the_last_word_is_not_lost() -> None:
     pace = DeliveryPace()
     told = []
