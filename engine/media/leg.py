@@ -177,7 +177,7 @@ class Leg:
         self.session.first_frame(self, kind, sent_at_ns, acked_at_ns)
 
     def delivered(self, last_acked_at_ns: int) -> None:
-        self.session.delivered(self, last_acked_at_ns)
+        self.session.delivered(self, last_acked_at_ns, self._host.now_ns())
 
     def acks_withheld(self) -> None:
         self.session.acks_withheld(self)

@@ -138,6 +138,9 @@ ACK_TIMEOUT_NS: Final = 5 * NS_PER_S
 # report every 2.5 to 7.5 s only.
 ACK_TIMEOUT_REPORTS_ONLY_NS: Final = 8 * NS_PER_S
 
+# A kind of media flows if something of it came within so long: longer than a bad network's gaps.
+FLOWS_WITHIN_NS: Final = 2 * NS_PER_S
+
 # Freezes by the definition of webrtc-stats; browsers too judge none before they saw a few frames.
 FREEZE_WINDOW_FRAMES: Final = 30
 FREEZE_MIN_FRAMES: Final = 5

@@ -309,6 +309,10 @@ class PythonPath:
         for track in self.out.values():
             track.watch = watch
 
+    def last_in_ns(self, kind: MediaKind) -> int:
+        source = self.sources.get(kind)
+        return 0 if source is None else source.reception.last_at_ns
+
     def set_tap(self, tap: PathTap | None, now_ns: int) -> None:
         self.tap = tap
         video = self.out.get(MediaKind.VIDEO)

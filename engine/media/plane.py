@@ -138,6 +138,10 @@ class Path(Protocol):
         """What the peer was sent and not billed for, also after the watch, and after `close`."""
         ...
 
+    def last_in_ns(self, kind: MediaKind) -> int:
+        """When the newest packet of the peer's present stream of this kind came; 0 for none."""
+        ...
+
     def set_tap(self, tap: PathTap | None, now_ns: int) -> None:
         """Copy from now on every packet that leaves for the peer, retransmissions excepted, and the
         sender reports of its streams. A keyframe is asked for, so that the copy can be decoded from

@@ -52,6 +52,7 @@ class MediaSession:
         self._cutoff_ns = limits.NEVER_NS
         self._selected: dict[Role, str] = {}
         self._publishing = {(role, kind): True for role in Role for kind in MediaKind}
+        self._switched_on_ns = dict.fromkeys(self._publishing, 0)
         self._watched_leg: Leg | None = None
         self._pause_after_ns = PAUSE_AFTER_NS
         self._first_frame_found = False
@@ -99,8 +100,10 @@ class MediaSession:
         self.route(now_ns)
 
     def set_publishing(self, role: Role, *, audio: bool, video: bool, now_ns: int) -> None:
-        self._publishing[role, MediaKind.AUDIO] = audio
-        self._publishing[role, MediaKind.VIDEO] = video
+        for kind, on in ((MediaKind.AUDIO, audio), (MediaKind.VIDEO, video)):
+            if on and not self._publishing[role, kind]:
+                self._switched_on_ns[role, kind] = now_ns
+            self._publishing[role, kind] = on
         self.route(now_ns)
 
     def set_one_way(self, one_way: bool, now_ns: int) -> None:
@@ -152,7 +155,7 @@ class MediaSession:
     def _watch_customer(self, leg: Leg, now_ns: int) -> None:
         if leg.answer is None:
             return  # decided once the answer is known: nothing is forwarded before
-        timeout_ns, pause_after_ns = self._patience_with(leg)
+        timeout_ns, pause_after_ns = self._patience_with(leg, now_ns)
         if leg is self._watched_leg:
             # While nothing is shown, what was shown before is still to be acknowledged.
             if pause_after_ns != self._pause_after_ns and self._shown():
@@ -171,15 +174,28 @@ class MediaSession:
             owed=owed,
         )
 
-    def _patience_with(self, customer: Leg) -> tuple[int, int]:
+    def _patience_with(self, customer: Leg, now_ns: int) -> tuple[int, int]:
         """How long it may acknowledge nothing before that stops the media, and the clock."""
-        shown = self._shown()
+        shown = self._flowing(now_ns) or self._shown()
         if shown and customer.reports_only(shown):
             return limits.ACK_TIMEOUT_REPORTS_ONLY_NS, PAUSE_AFTER_REPORTS_ONLY_NS
         return limits.ACK_TIMEOUT_NS, PAUSE_AFTER_NS
 
     def _shown(self) -> list[MediaKind]:
         return [kind for kind in self.kinds if self._publishing[Role.EXPERT, kind]]
+
+    def _flowing(self, now_ns: int) -> list[MediaKind]:
+        """What of it comes in: a camera that is on may send nothing, as a phone's in a pocket."""
+        expert = self.active(Role.EXPERT)
+        if expert is None:
+            return []
+        since_ns = max(0, now_ns - limits.FLOWS_WITHIN_NS)
+        path, switched_ns = expert.path, self._switched_on_ns
+        return [
+            kind
+            for kind in self._shown()
+            if max(path.last_in_ns(kind), switched_ns[Role.EXPERT, kind]) > since_ns
+        ]
 
     def first_frame(self, leg: Leg, kind: MediaKind, sent_at_ns: int, acked_at_ns: int) -> None:
         """The path of the watched leg has found it."""
@@ -189,9 +205,12 @@ class MediaSession:
         self._counters["first_frames"] += 1
         self._emit(FirstFrame(self.session_id, kind, sent_at_ns, acked_at_ns, self._pause_after_ns))
 
-    def delivered(self, leg: Leg, last_acked_at_ns: int) -> None:
-        if leg is self._watched_leg:
-            self._emit(Delivery(self.session_id, last_acked_at_ns, self._pause_after_ns))
+    def delivered(self, leg: Leg, last_acked_at_ns: int, now_ns: int) -> None:
+        if leg is not self._watched_leg:
+            return
+        self._emit(Delivery(self.session_id, last_acked_at_ns, self._pause_after_ns))
+        if leg.reports_only((MediaKind.AUDIO,)):
+            self._watch_customer(leg, now_ns)  # what flows may have changed
 
     def acks_withheld(self, leg: Leg) -> None:
         if leg is self._watched_leg:

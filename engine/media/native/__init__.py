@@ -140,6 +140,10 @@ class NativePath:
     def owed(self) -> Owed:
         return Owed(*self.core.owed())
 
+    def last_in_ns(self, kind: MediaKind) -> int:
+        last_ns: int = self.core.last_in_ns(_KINDS.index(kind))
+        return last_ns
+
     def set_tap(self, tap: PathTap | None, now_ns: int) -> None:
         self.tap = tap
         self.core.set_tapped(tap is not None, now_ns)

@@ -582,6 +582,16 @@ static PyObject *path_owed_method(PathObject *self, PyObject *ignored) {
                          (long long)owed.pause_after_ns);
 }
 
+static PyObject *path_last_in_method(PathObject *self, PyObject *number) {
+    long kind = PyLong_AsLong(number);
+    if (PyErr_Occurred()) return NULL;
+    if (kind < 0 || kind >= KINDS) return PyErr_Format(PyExc_ValueError, "no such kind");
+    enter_path(self);
+    int64_t last_ns = path_last_in_ns(self->path, (kind_t)kind);
+    leave_path(self);
+    return PyLong_FromLongLong(last_ns);
+}
+
 static PyObject *path_set_tapped(PathObject *self, PyObject *args) {
     int on;
     long long now_ns;
@@ -645,6 +655,7 @@ static PyMethodDef path_methods[] = {
     METHOD("unwatch", path_unwatch_method, METH_NOARGS),
     METHOD("be_patient", path_be_patient_method, METH_VARARGS),
     METHOD("owed", path_owed_method, METH_NOARGS),
+    METHOD("last_in_ns", path_last_in_method, METH_O),
     METHOD("set_tapped", path_set_tapped, METH_VARARGS),
     METHOD("stats", path_stats_method, METH_NOARGS),
     METHOD("close", path_close_method, METH_VARARGS),

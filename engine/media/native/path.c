@@ -445,6 +445,10 @@ static void add_outgoing(path_stats_t *stats, const outgoing_t *out) {
     if (jitter_ms > stats->jitter_out_ms) stats->jitter_out_ms = jitter_ms;
 }
 
+int64_t path_last_in_ns(const path_t *self, kind_t kind) {
+    return self->sources[kind] ? self->sources[kind]->reception.last_at_ns : 0;
+}
+
 path_stats_t path_stats(const path_t *self) {
     path_stats_t stats = {
         .packets_in = self->packets_in,

@@ -283,6 +283,8 @@ void path_on_rtp(path_t *self, uint8_t *data, int length, int64_t now_ns);
 void path_on_rtcp(path_t *self, uint8_t *data, int length, int64_t now_ns);
 void path_tick(path_t *self, int64_t now_ns);
 path_stats_t path_stats(const path_t *self);
+/* When the newest packet of the peer's present stream of this kind came, 0 for none. */
+int64_t path_last_in_ns(const path_t *self, kind_t kind);
 /* Protect and send the plain packet in `data`, which stays there until the flush. */
 bool path_send_rtp(path_t *self, uint8_t *data, int length);
 /* Protect and send a copy of an RTCP compound. */

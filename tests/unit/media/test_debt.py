@@ -32,7 +32,8 @@ def _plane(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 class Talk:
     """A call that is billed as the session layer does: by its deliveries, until 30 s of silence.
 
-    The expert sends a packet every `STEP_NS` and a sender report every second.
+    The expert sends a packet of sound every `STEP_NS` and a sender report every second; with the
+    camera on also one that belongs to no frame, so that acknowledgements are about the sound.
     """
 
     def __init__(self, *, feedback: bool = True, video: bool = False) -> None:
@@ -41,6 +42,7 @@ class Talk:
         self.watch: MediaWatch | None = None
         self.forwarded_ns = 0
         self.ended = False
+        self.filming = video
         self.sent: list[int] = []
         """The transport-wide numbers that the customer's present leg was sent."""
         self._last_packet_ns = -NS_PER_S * 9
@@ -58,6 +60,8 @@ class Talk:
     def step(self) -> None:
         room = self.room
         self._number += 1
+        if self.filming:
+            room.send(room.expert, packets.rtp(sequence=self._number, ssrc=20, payload=b"\x00"))
         before = len(room.media_to(self.leg))
         room.send(room.expert, audio(self._number, transport=self._number), STEP_NS)
         if len(room.media_to(self.leg)) > before:
@@ -121,7 +125,8 @@ class Talk:
         self._bill()
 
     def show(self, *, video: bool) -> None:
-        """The expert's camera button; the packets of `step` stand for whatever is sent."""
+        """The expert's camera button."""
+        self.filming = video
         session = self.room.session
         session.set_publishing(Role.EXPERT, audio=True, video=video, now_ns=self.now_ns)
 
@@ -260,6 +265,24 @@ def test_a_camera_switched_on_stops_nothing_that_is_yet_to_be_acknowledged() -> 
     talk.run(4.5)
     assert talk.room.of(AcksWithheld) == []
     talk.run(1)
+    assert len(talk.room.of(AcksWithheld)) == 1
+
+
+def test_a_camera_that_is_on_and_sends_nothing_makes_nobody_less_patient() -> None:
+    """As that of a phone in a pocket. When it sends again, reports on it come every second."""
+    talk = Talk(feedback=False, video=True)
+    talk.run(20, every(1, talk.ack))
+    billed_ns = talk.billed_ns
+    talk.filming = False
+    talk.run(3.5)
+    talk.report()
+    talk.run(600, every(7.5, talk.report))
+    assert talk.room.of(AcksWithheld) == []
+    assert talk.leg.path.owed().debt_ns == 0
+    assert talk.billed_ns - billed_ns > 590 * NS_PER_S
+    talk.filming = True
+    talk.run(3, every(1, talk.ack))
+    talk.run(5.5)
     assert len(talk.room.of(AcksWithheld)) == 1
 
 
