@@ -37,7 +37,7 @@ async def note(step: Step) -> None:
             opened_by=None,
             title=f"An expert owes {owed}",
             body=f"After a refund of order {row.number} the earnings are below zero.",
-            data=data,
+            data={**data, records.CONCERNED: row.expert_id},
         ),
     )
     at_ms, actor_id = step.now_ms, step.actor.id

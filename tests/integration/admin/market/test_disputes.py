@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from engine.store.market_tables import cases
 from engine.store.tables import conversations, messages, users
-from tests.integration.admin.conftest import Api
+from tests.integration.admin.conftest import EXPERT, Api
 from tests.integration.admin.market.conftest import DAY, HAS_MINOR, Market
 
 WHY = "The half of it is missing."
@@ -413,3 +413,10 @@ async def test_C31_Tr_a_refund_after_the_payout_leaves_a_debt_that_staff_see(
         "payout_details.changed",
         "wallet.negative",
     ]
+    async with market.store.transaction() as tx:  # the expert works at the desk as well
+        mine = sa.update(users).where(users.c.id == market.expert.user_id)
+        await tx.execute(mine.values(roles=["member", "expert", "support"]))
+    solved = {"decision": "solved", "reason": "All is well."}
+    path = f"/admin/cases/{open_cases[0].id}/decide"
+    status, refusal = await (await market.world.sign_in(EXPERT)).post(path, solved)
+    assert (status, refusal["code"]) == (403, "own_case")
