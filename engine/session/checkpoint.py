@@ -27,11 +27,12 @@ _SEEN: Final = {
         FROM json_array_elements(CAST(:sessions AS json)) AS each(value)""",
 }
 
-# Evidence never shrinks: on PostgreSQL a capture may be written while this statement waits.
+# Evidence never shrinks: on PostgreSQL a capture may be written while this statement waits. And it
+# is evidence of nothing while the start of the clock is still to be written.
 _UPDATE: Final = """
     UPDATE sessions
     SET checkpoint_at_ms = :now_ms,
-        served_ns = CASE WHEN seen.served_ns > sessions.served_ns
+        served_ns = CASE WHEN seen.served_ns > sessions.served_ns AND sessions.ordinal IS NOT NULL
                          THEN seen.served_ns ELSE sessions.served_ns END
     FROM ({seen}) AS seen
     WHERE sessions.id = seen.id AND sessions.epoch = seen.epoch AND sessions.owner = :node_id

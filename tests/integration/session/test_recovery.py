@@ -56,6 +56,34 @@ async def test_C17_by_the_second_it_is_billed_to_the_last_checkpoint(sqlite_url:
         await rig.audit()
 
 
+@pytest.mark.parametrize("come_back", [False, True])
+async def test_C17_no_service_is_noted_of_a_clock_whose_start_is_not_written(
+    sqlite_url: str, come_back: bool
+) -> None:
+    """Checkpoints go through while the start of the clock waits for its next attempt."""
+    async with SessionRig(sqlite_url, checkpoint_every_s=2) as rig:
+        one = await (await call(rig, SECONDLY, wallet=200_000, mode="text")).talk()
+        await one.say()
+
+        async def unreachable(*_: object) -> list[object]:
+            raise Unavailable("store_unavailable", "The store cannot be reached.")
+
+        rig.service._conductor._journal.write = unreachable  # type: ignore[method-assign,assignment]
+        await one.say()
+        await rig.run(5)
+        row = await rig.row(one.id)
+        assert (row.metered_at_ms, row.served_ns) == (None, 0)
+        await rig.crash(wait=not come_back)
+        if come_back:
+            for user in (one.customer, one.expert):
+                await rig.service.join(user, f"{user}:2", one.id, 0)
+            await rig.service.end(one.customer, one.id)
+        row = await rig.row(one.id)
+        assert (row.state, row.served_ns) == ("ended", 0)
+        assert await rig.total(one.id) == 0
+        await rig.audit()
+
+
 async def test_C1_a_crash_within_the_first_minute_is_void(rig: SessionRig) -> None:
     one = await (await call(rig, tariff(900))).talk()
     await rig.run(59)
