@@ -298,3 +298,23 @@ async def test_a_capture_of_an_impossible_amount_is_refused(
         await till.capture("c", list(zip(held, amounts, strict=True)))
     assert refusal.value.code == "bad_amount"
     assert await till.wallet() == WalletView(1_000, 600)
+
+
+async def test_a_capture_pays_into_the_accounts_of_its_own_currency(till: Till) -> None:
+    for n, currency in enumerate(("EUR", "TRY", "EUR", "TRY"), start=1):
+        await till.topup(100 * n, currency=currency, key=f"topup:{n}")
+        held = await till.hold(f"h:{n}", 100 * n, currency=currency)
+        await till.capture(f"c:{n}", [(held.hold_id, 100 * n)], fee=10 * n)
+    async with till.store.reading() as tx:
+        for currency, paid in (("EUR", 400), ("TRY", 600)):
+            balance, fee = till.ledger.balance, paid // 10
+            assert await balance(tx, AccountKind.EARNINGS, "eva", currency) == paid - fee
+            assert await balance(tx, AccountKind.FEES, PLATFORM, currency) == fee
+            assert await till.ledger.wallet(tx, "ann", currency) == WalletView(0, 0)
+
+
+async def test_an_account_in_which_nothing_moved_has_nothing(till: Till) -> None:
+    async with till.store.transaction() as tx:
+        for kind in AccountKind:
+            await till.ledger.account(tx, kind, "eva", "TRY")
+            assert await till.ledger.balance(tx, kind, "eva", "TRY") == 0
