@@ -88,6 +88,45 @@ def _reverse(key: str, transfer_id: str, amount: int, fee: int) -> Callable[[Tx]
     )
 
 
+def _payout(payment: str, amount: int, *, expert: str) -> Callable[[Tx], Any]:
+    return lambda tx: ledger.payout(
+        tx,
+        key=f"payout:{payment}",
+        user_id=expert,
+        currency="TRY",
+        amount_minor=amount,
+        payment_id=payment,
+    )
+
+
+def _end_payout(payment: str, *, paid: bool) -> Callable[[Tx], Any]:
+    key = f"payout:{payment}:{'paid' if paid else 'returned'}"
+    return lambda tx: ledger.end_payout(tx, key=key, payment_id=payment, paid=paid)
+
+
+def _take_back(key: str, amount: int, *, user: str) -> Callable[[Tx], Any]:
+    return lambda tx: ledger.adjust(
+        tx,
+        key=key,
+        kind=AccountKind.WALLET,
+        user_id=user,
+        currency="TRY",
+        amount_minor=-amount,
+        reason="a gift by mistake",
+    )
+
+
+async def _earned(store: Store, expert: str) -> int:
+    async with store.reading() as tx:
+        return await ledger.balance(tx, AccountKind.EARNINGS, expert, "TRY")
+
+
+async def _earn(store: Store, expert: str, amount: int) -> None:
+    await _in(store, _topup(amount, key=f"topup:{expert}"))
+    held = await _in(store, _hold(f"hold:{expert}", amount))
+    await _in(store, _capture(f"capture:{expert}", held.hold_id, amount, expert=expert))
+
+
 async def _wallet(store: Store, user: str = "ann") -> WalletView:
     async with store.reading() as tx:
         return await ledger.wallet(tx, user, "TRY")
@@ -213,6 +252,56 @@ async def test_a_refund_racing_another_gives_the_money_back_once(nodes: list[Sto
         assert len(refused) == NODES - 1
         assert {error.code for error in refused} == {"reversal_exceeds_capture"}
         assert await _wallet(nodes[0]) == WalletView(10_000, 0)
+    await _assert_sound(nodes[0])
+
+
+async def test_two_payouts_race_for_the_same_earnings_and_exactly_one_leaves(
+    nodes: list[Store],
+) -> None:
+    """Earnings may be below zero, after a refund: no constraint stands behind this."""
+    for n in range(10):
+        expert = f"eva{n}"
+        await _earn(nodes[0], expert, 100)
+        tries = [
+            _in(store, _payout(f"pay{n}:{i}", 100, expert=expert)) for i, store in enumerate(nodes)
+        ]
+        results = await asyncio.gather(*tries, return_exceptions=True)
+        refused = [result for result in results if isinstance(result, Conflict)]
+        assert [error.code for error in refused] == ["insufficient_earnings"] * (NODES - 1)
+        assert await _earned(nodes[0], expert) == 0
+    await _assert_sound(nodes[0])
+
+
+async def test_a_payout_that_arrives_and_returns_at_once_does_one_of_both(
+    nodes: list[Store],
+) -> None:
+    for n in range(10):
+        expert, payment = f"eva{n}", f"pay{n}"
+        await _earn(nodes[0], expert, 100)
+        await _in(nodes[0], _payout(payment, 100, expert=expert))
+        tries = [_in(store, _end_payout(payment, paid=i % 2 == 0)) for i, store in enumerate(nodes)]
+        results = await asyncio.gather(*tries, return_exceptions=True)
+        refused = [result for result in results if isinstance(result, BaseException)]
+        assert {getattr(error, "code", error) for error in refused} == {"payout_ended"}
+        returned = not isinstance(results[1], BaseException)
+        assert returned == (not isinstance(results[3], BaseException))
+        assert returned == isinstance(results[0], BaseException)
+        assert await _earned(nodes[0], expert) == (100 if returned else 0)
+    await _assert_sound(nodes[0])
+
+
+async def test_staff_who_take_a_gift_back_all_at_once_take_it_once(nodes: list[Store]) -> None:
+    for n in range(10):
+        user = f"user{n}"
+        await _in(nodes[0], _topup(100, user=user, key=f"t{n}"))
+        takes = [
+            _in(store, _take_back(f"adjust:{n}:{i}", 100, user=user))
+            for i, store in enumerate(nodes)
+        ]
+        results = await asyncio.gather(*takes, return_exceptions=True)
+        refused = [result for result in results if isinstance(result, BaseException)]
+        assert [getattr(error, "code", error) for error in refused] == ["insufficient_funds"] * 3
+        assert await _wallet(nodes[0], user) == WalletView(0, 0)
     await _assert_sound(nodes[0])
 
 
