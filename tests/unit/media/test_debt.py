@@ -159,6 +159,20 @@ def every(seconds: float, act: Callable[[], object]) -> Callable[[int], object]:
     return lambda number: act() if number % steps == 0 else None
 
 
+def seldom(dice: random.Random, first: int, act: Callable[[], object]) -> Callable[[int], object]:
+    """At the step `first`, then every 2.5 to 7.5 s, as browsers report on sound."""
+    wait = first
+
+    def step(_: int) -> None:
+        nonlocal wait
+        wait -= 1
+        if wait == 0:
+            act()
+            wait = dice.randrange(25, 76)
+
+    return step
+
+
 def bound_ns(talk: Talk) -> int:
     return MOST_NS + talk.billed_ns // limits.ACK_DEBT_BILLED_PER_REPAID + 2 * STEP_NS
 
@@ -220,18 +234,8 @@ def test_a_customer_who_acknowledges_owes_nothing() -> None:
 
 
 def test_a_customer_who_reports_seldom_owes_nothing_and_is_billed() -> None:
-    dice = random.Random(7)
     talk = Talk(feedback=False)
-    wait = 1
-
-    def act(_: int) -> None:
-        nonlocal wait
-        wait -= 1
-        if wait == 0:
-            talk.report()
-            wait = dice.randrange(25, 76)
-
-    talk.run(600, act)
+    talk.run(600, seldom(random.Random(7), 1, talk.report))
     assert talk.room.of(AcksWithheld) == []
     assert talk.leg.path.owed().debt_ns == 0
     assert talk.free_ns <= 7.5 * NS_PER_S
@@ -290,17 +294,8 @@ def test_a_camera_that_is_on_and_sends_nothing_makes_nobody_less_patient() -> No
 def test_an_expert_who_mutes_between_sentences_is_paid_for_each_by_who_only_reports_sound(
     speaks_s: int, mutes_s: int
 ) -> None:
-    dice = random.Random(7)
     talk = Talk(feedback=False)
-    wait = 25
-
-    def act(_: int) -> None:
-        nonlocal wait
-        wait -= 1
-        if wait == 0:
-            talk.report()
-            wait = dice.randrange(25, 76)
-
+    act = seldom(random.Random(7), 25, talk.report)
     while not talk.ended and talk.now_ns < 600 * NS_PER_S:
         for muted, seconds in ((False, speaks_s), (True, mutes_s)):
             talk.mute(muted=muted)
@@ -342,18 +337,13 @@ def test_a_network_that_loses_every_tenth_report_on_sound_cuts_no_call() -> None
     """Each time it stops for want of two in a row; what flows from then on is billed again."""
     dice = random.Random(3)
     talk = Talk(feedback=False)
-    wait = 30
 
-    def act(_: int) -> None:
-        nonlocal wait
-        wait -= 1
-        if wait == 0:
-            if dice.random() > 0.1:
-                talk.report()
-                talk.echo()
-            wait = dice.randrange(25, 76)
+    def report() -> None:
+        if dice.random() > 0.1:
+            talk.report()
+            talk.echo()
 
-    talk.run(1_200, act)
+    talk.run(1_200, seldom(dice, 30, report))
     assert not talk.ended
     assert talk.billed_ns > 0.9 * talk.forwarded_ns
 
