@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -25,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from engine.clock import Clock
 from engine.store import faults, migrate
+from engine.store.connections import Connections
 from engine.store.sqlite_driver import OneStepDriver
 from engine.store.url import async_url
 from engine.store.writer import Writer
@@ -35,9 +35,11 @@ Tx = AsyncConnection
 """A connection inside `Store.transaction()`; functions that take a `Tx` never commit."""
 
 _SQLITE_BUSY_TIMEOUT_S = 5
-_WRITER_WAIT_S = 10
+_WAIT_S = 10
 _PATIENCE_S = 10.0
-_REST_S = 30.0
+# Connections of a process to PostgreSQL.
+_WRITING, _READING = 16, 8
+_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 class Store:
@@ -53,8 +55,13 @@ class Store:
         self.url = async_url(url)
         self.clock = clock
         self.engine: AsyncEngine = _create_engine(self.url, patience_s)
-        self._reader = _create_reader(self.url) if self.is_sqlite else self.engine
-        self._writer = Writer(self.engine) if self.is_sqlite else None
+        self._writer: Writer | None = None
+        if self.is_sqlite:
+            self._writer = Writer(self.engine)
+            self._reader = _create_reader(self.url)
+        else:
+            self._writing = Connections(self.engine, _WRITING, _WAIT_S)
+            self._reading = Connections(self.engine, _READING, _WAIT_S, **_SNAPSHOT)
 
     @property
     def is_sqlite(self) -> bool:
@@ -70,12 +77,10 @@ class Store:
         """
         if self._writer is not None:
             with faults.working():
-                async with self._writer.transaction(_WRITER_WAIT_S) as tx:
+                async with self._writer.transaction(_WAIT_S) as tx:
                     yield tx
             return
-        async with contextlib.AsyncExitStack() as stack:
-            with faults.connecting():
-                connection = await stack.enter_async_context(self.engine.connect())
+        async with self._writing.connection() as connection:
             with faults.working():
                 async with connection.begin():
                     yield connection
@@ -86,14 +91,9 @@ class Store:
 
         Raises `Unavailable("store_unavailable")`.
         """
-        async with contextlib.AsyncExitStack() as stack:
-            with faults.connecting():
-                connection = await stack.enter_async_context(self._reader.connect())
+        reader = _connected(self._reader) if self.is_sqlite else self._reading.connection()
+        async with reader as connection:
             with faults.working():
-                if not self.is_sqlite:
-                    connection = await connection.execution_options(
-                        isolation_level="REPEATABLE READ", postgresql_readonly=True
-                    )
                 async with connection.begin() as look:
                     yield connection
                     await look.rollback()
@@ -108,8 +108,20 @@ class Store:
 
     async def close(self) -> None:
         """Close every connection; with the last one SQLite folds its write-ahead log away."""
-        await self._reader.dispose()
+        if self.is_sqlite:
+            await self._reader.dispose()
+        else:
+            await self._reading.close()
+            await self._writing.close()
         await self.engine.dispose()
+
+
+@contextlib.asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async with contextlib.AsyncExitStack() as stack:
+        with faults.connecting():
+            connection = await stack.enter_async_context(engine.connect())
+        yield connection
 
 
 async def insert_once(tx: Tx, table: sa.Table, values: Mapping[str, object]) -> bool:
@@ -138,35 +150,9 @@ def _create_engine(url: sa.URL, patience_s: float) -> AsyncEngine:
 
 
 def _create_postgresql_engine(url: sa.URL, patience_s: float) -> AsyncEngine:
-    engine = create_async_engine(
-        url,
-        pool_size=20,
-        max_overflow=0,  # one that goes beyond would be opened and closed for each transaction
-        pool_timeout=_WRITER_WAIT_S,
-        connect_args=_postgresql_arguments(patience_s),
+    return create_async_engine(
+        url, poolclass=sa.NullPool, connect_args=_postgresql_arguments(patience_s)
     )
-    sa.event.listen(engine.sync_engine, "checkin", _note_use)
-    sa.event.listen(engine.sync_engine, "checkout", _refuse_dead)
-    return engine
-
-
-def _note_use(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
-    record.info["used_s"] = time.monotonic()
-
-
-def _refuse_dead(connection: Any, record: sa.pool.ConnectionPoolEntry, _: object) -> None:
-    """Replace a connection that the server has closed, or that does not answer after a long rest.
-
-    SQLAlchemy's own test asks the server each time, which takes as long as a transaction's work.
-    """
-    if connection.driver_connection.is_closed():
-        raise sa.exc.DisconnectionError("closed by the server")
-    used_s = record.info.get("used_s")
-    if used_s is not None and time.monotonic() - used_s > _REST_S:
-        try:
-            connection.ping()
-        except Exception as error:
-            raise sa.exc.DisconnectionError("closed on the way") from error
 
 
 def _postgresql_arguments(patience_s: float) -> dict[str, Any]:
@@ -196,7 +182,7 @@ def _create_sqlite_engine(url: sa.URL, *, pool_size: int) -> AsyncEngine:
         pool_size=pool_size,
         # One more while a cancelled transaction is still rolling back.
         max_overflow=1,
-        pool_timeout=_WRITER_WAIT_S,
+        pool_timeout=_WAIT_S,
         connect_args={"timeout": _SQLITE_BUSY_TIMEOUT_S},
         module=OneStepDriver(),
     )

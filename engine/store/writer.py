@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransactio
 
 from engine.store import faults
 from engine.store.sqlite_driver import OneStepConnection
+from engine.store.steps import to_the_end
 
 MAX_GROUP: Final = 32
 """Transactions that share a commit at most: the first of them waits for the last."""
@@ -72,13 +73,13 @@ class Writer:
         try:
             yield group.connection
         except BaseException as error:
-            await _to_the_end(self._abandon(group))
+            await to_the_end(self._abandon(group))
             if isinstance(error, Exception):
                 await group.outcome()
             raise
         group.members += 1
         if self._complete(group) or group.members == 1:
-            await _to_the_end(self._commit_in_turn(group))
+            await to_the_end(self._commit_in_turn(group))
         else:
             self._give_turn()
         await group.outcome()
@@ -116,7 +117,7 @@ class Writer:
                 root = await connection.begin()
                 raw: Any = await connection.get_raw_connection()
         except BaseException:
-            await _to_the_end(connection.close())
+            await to_the_end(connection.close())
             raise
         return _Group(connection, root, raw.dbapi_connection)
 
@@ -175,16 +176,3 @@ class Writer:
                 await group.connection.close()
         finally:
             group.settled.set()
-
-
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Others depend on `work`: a cancellation of the caller waits until it is done."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        task.result()
-        raise

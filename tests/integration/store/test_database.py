@@ -202,7 +202,7 @@ async def test_a_file_locked_by_another_program_is_unavailable(
 async def test_a_writer_that_waits_too_long_is_told_so(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.store.database._WRITER_WAIT_S", 0.02)
+    monkeypatch.setattr("engine.store.database._WAIT_S", 0.02)
 
     async def second() -> None:
         async with store.transaction():
@@ -277,7 +277,7 @@ async def test_connections_cut_while_nobody_used_them_are_replaced(
     monkeypatch: pytest.MonkeyPatch,
     rest_s: float,
 ) -> None:
-    monkeypatch.setattr("engine.store.database._REST_S", rest_s)
+    monkeypatch.setattr("engine.store.connections._REST_S", rest_s)
     for _ in range(2):
         async with postgres_store.transaction() as tx:
             assert await _owners(tx) == []
