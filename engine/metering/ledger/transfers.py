@@ -94,7 +94,9 @@ def _to_capture(chosen: sa.ColumnElement[bool]) -> Prepared:
     )
 
 
-_TO_CAPTURE: Final = {
+_TO_CAPTURE_ONE: Final = _to_capture(_h.id == sa.bindparam("hold"))
+"""The common case; PostgreSQL plans it once, and that of many holds each time."""
+_TO_CAPTURE_MANY: Final = {
     "sqlite": _to_capture(_h.id.in_(sa.bindparam("holds", expanding=True))),
     # As one parameter: the statement is the same for any number of them.
     "postgresql": _to_capture(
@@ -142,8 +144,11 @@ async def capture(
     amount = sum(amounts.values())
     check_fee(fee_minor, amount)
     digest = request_hash("capture", amounts, expert_id, fee_minor, order_id, session_id)
-    asked = {"holds": list(amounts), "key": key, "expert": expert_id}
-    rows = await _TO_CAPTURE[tx.dialect.name].rows(tx, asked)
+    asked = {"key": key, "expert": expert_id}
+    if len(amounts) == 1:
+        rows = await _TO_CAPTURE_ONE.rows(tx, asked | {"hold": next(iter(amounts))})
+    else:
+        rows = await _TO_CAPTURE_MANY[tx.dialect.name].rows(tx, asked | {"holds": list(amounts)})
     prior = _prior(rows[0], key, digest) if rows else await replay(tx, key, digest)
     if prior is not None:
         return prior
