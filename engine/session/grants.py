@@ -79,7 +79,7 @@ def _query() -> sa.Select[Any]:
         .join(t.conversations, t.conversations.c.order_id == t.orders.c.id)
         .join(customer, customer.c.id == t.orders.c.customer_id)
         .join(expert, expert.c.id == t.orders.c.expert_id)
-        .where(t.orders.c.id.in_(sa.bindparam("order_ids", expanding=True)))
+        .where(t.orders.c.id.in_(sa.bindparam("order_ids")))
         .where(t.orders.c.fulfilment == "live")
     )
 

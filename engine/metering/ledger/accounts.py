@@ -5,7 +5,6 @@ Statements are made once, with named parameters, so that SQLAlchemy compiles eac
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -66,20 +65,9 @@ _FIND: Final = sa.select(*_COLUMNS).where(
     _a.currency == sa.bindparam("currency"),
 )
 _FIND_LOCKED: Final = _locking(_FIND)
-_LOCK: Final = _locking(
-    sa.select(*_COLUMNS).where(_a.id.in_(sa.bindparam("ids", expanding=True))).order_by(_a.id)
-)
-_LOCK_BY_HOLDS: Final = _locking(
-    sa.select(_a.id)
-    .where(
-        _a.id.in_(
-            sa.select(t.holds.c.account_id).where(
-                t.holds.c.id.in_(sa.bindparam("holds", expanding=True))
-            )
-        )
-    )
-    .order_by(_a.id)
-)
+_LOCK: Final = _locking(sa.select(_a.id).where(_a.id == sa.bindparam("id")))
+_of_hold = sa.select(t.holds.c.account_id).where(t.holds.c.id == sa.bindparam("hold"))
+_LOCK_BY_HOLD: Final = _locking(sa.select(_a.id).where(_a.id == _of_hold.scalar_subquery()))
 
 
 async def find(
@@ -110,15 +98,15 @@ async def ensure(
     return found
 
 
-async def lock(tx: Tx, account_ids: Collection[str]) -> None:
-    """Lock the accounts until the transaction ends."""
-    await tx.execute(_LOCK, {"ids": list(account_ids)})
+async def lock(tx: Tx, account_id: str) -> None:
+    """Lock the account until the transaction ends."""
+    await tx.execute(_LOCK, {"id": account_id})
 
 
-async def lock_by_holds(tx: Tx, hold_ids: Collection[str]) -> None:
-    """Lock the wallets that these holds belong to until the transaction ends."""
+async def lock_by_hold(tx: Tx, hold_id: str) -> None:
+    """Lock the wallet that the hold belongs to until the transaction ends."""
     if tx.dialect.name != "sqlite":  # whose one writer has locked everything
-        await tx.execute(_LOCK_BY_HOLDS, {"holds": list(hold_ids)})
+        await tx.execute(_LOCK_BY_HOLD, {"hold": hold_id})
 
 
 # Relative, and balance and held together: the store's constraints hold after each statement.

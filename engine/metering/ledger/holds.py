@@ -44,7 +44,7 @@ _HOLD: Final = (
 def _hold_and_record() -> sa.Select[Any]:
     """Both in one round trip; the row's values are parameters `new_…`."""
     wallet = _HOLD.cte("wallet")
-    unset = {_h.account_id, _h.captured_minor, _h.released_minor}
+    unset = {_h.account_id, _h.captured_minor, _h.released_minor, _h.resolved_at_ms}
     names = [column.name for column in _h if column not in unset]
     values = [sa.bindparam(f"new_{name}", type_=_h[name].type) for name in names]
     recorded = (
@@ -107,11 +107,12 @@ async def hold(
         "created_at_ms": at_ms,
         "state": HoldStatus.GRANTED.value,
         "shortfall_minor": 0,
-        "resolved_at_ms": None,
     }
     shortfall = 0
-    account_id, recorded = await _hold_if_available(tx, user_id, currency, row)
-    if account_id is None:
+    done = await _hold_if_available(tx, user_id, currency, row)
+    if done is not None:
+        account_id, recorded = done
+    else:
         prior = await _replay(tx, key, digest)
         if prior is not None:
             return prior
@@ -158,26 +159,27 @@ async def _grant_locked(
 
 async def _hold_if_available(
     tx: Tx, user_id: str, currency: str, row: dict[str, object]
-) -> tuple[str | None, bool]:
-    """Hold the amount and record it: the wallet's id if that much was available (None: nothing was
-    done), and whether the hold was recorded, which it is not if its key was used before.
+) -> tuple[str, bool] | None:
+    """Hold the amount and record it; None, and nothing was done, if that much is not available.
+
+    The wallet's id, and whether the hold was recorded, which it is not if its key was used before.
     """
     asked = {"owner": user_id, "asked_currency": currency, "asked": row["amount_minor"]}
     if tx.dialect.name != "sqlite":
         recorded = {f"new_{name}": value for name, value in row.items()}
         for found in await _HOLD_AND_RECORD.rows(tx, asked | recorded):
             return found.wallet_id, found.hold_id is not None
-        return None, False
+        return None
     account_id: str | None = (await tx.execute(_HOLD, asked)).scalar_one_or_none()
     if account_id is None:
-        return None, False
+        return None
     return account_id, await insert_once(tx, t.holds, row | {"account_id": account_id})
 
 
 async def release(
     tx: Tx, *, key: str, hold_id: str, amount_minor: int | None, at_ms: int
 ) -> ReleaseResult:
-    await accounts.lock_by_holds(tx, [hold_id])
+    await accounts.lock_by_hold(tx, hold_id)
     asked = {"hold": hold_id, "key": key}
     row = (await tx.execute(_TO_RELEASE, asked)).one_or_none()
     if row is None:

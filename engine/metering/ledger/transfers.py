@@ -89,7 +89,6 @@ def _to_capture(chosen: sa.ColumnElement[bool]) -> Prepared:
         .join_from(t.holds, t.accounts, _a.id == _h.account_id)
         .outerjoin(t.transfers, _r.key == sa.bindparam("key"))
         .where(chosen)
-        .order_by(_h.created_at_ms, _h.id)
         .with_for_update(key_share=True, of=[t.accounts, t.holds])
     )
 
@@ -97,7 +96,7 @@ def _to_capture(chosen: sa.ColumnElement[bool]) -> Prepared:
 _TO_CAPTURE_ONE: Final = _to_capture(_h.id == sa.bindparam("hold"))
 """The common case; PostgreSQL plans it once, and that of many holds each time."""
 _TO_CAPTURE_MANY: Final = {
-    "sqlite": _to_capture(_h.id.in_(sa.bindparam("holds", expanding=True))),
+    "sqlite": _to_capture(_h.id.in_(sa.bindparam("holds"))),
     # As one parameter: the statement is the same for any number of them.
     "postgresql": _to_capture(
         _h.id == sa.any_(sa.bindparam("holds", type_=postgresql.ARRAY(sa.String)))
@@ -116,7 +115,7 @@ async def topup(
     at_ms: int,
 ) -> TransferResult:
     digest = request_hash("topup", user_id, currency, amount_minor, payment_id)
-    wallet = await accounts.ensure(tx, AccountKind.WALLET, user_id, currency, at_ms, lock=True)
+    wallet = await accounts.ensure(tx, AccountKind.WALLET, user_id, currency, at_ms)
     prior = await replay(tx, key, digest)
     if prior is not None:
         return prior
@@ -231,8 +230,9 @@ async def reverse(
         "reverse", transfer_id, amount_minor, fee_minor, reason, order_id, session_id
     )
     legs = await _legs(tx, transfer_id)
-    wallets = [leg.account_id for leg in legs if leg.kind is AccountKind.WALLET]
-    await accounts.lock(tx, wallets)
+    for leg in legs:
+        if leg.kind is AccountKind.WALLET:
+            await accounts.lock(tx, leg.account_id)
     prior = await replay(tx, key, digest)
     if prior is not None:
         return prior

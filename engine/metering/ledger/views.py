@@ -45,7 +45,7 @@ _PERSONAL: Final = (AccountKind.WALLET, AccountKind.EARNINGS)
 _OF_USERS: Final = sa.select(
     t.accounts.c.owner_id, t.accounts.c.kind, t.accounts.c.balance_minor, t.accounts.c.held_minor
 ).where(
-    t.accounts.c.owner_id.in_(sa.bindparam("owners", expanding=True)),
+    t.accounts.c.owner_id.in_(sa.bindparam("owners")),
     t.accounts.c.kind.in_([kind.value for kind in _PERSONAL]),
     t.accounts.c.currency == sa.bindparam("asked_currency"),
 )

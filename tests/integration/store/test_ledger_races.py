@@ -64,10 +64,16 @@ def _hold(key: str, amount: int, *, user: str = "ann") -> Callable[[Tx], Any]:
 def _capture(
     key: str, hold_id: str, amount: int, *, expert: str = "eva", fee: int = 0
 ) -> Callable[[Tx], Any]:
+    return _capture_parts(key, [HoldPart(hold_id, amount)], expert=expert, fee=fee)
+
+
+def _capture_parts(
+    key: str, parts: list[HoldPart], *, expert: str = "eva", fee: int = 0
+) -> Callable[[Tx], Any]:
     return lambda tx: ledger.capture(
         tx,
         key=key,
-        parts=[HoldPart(hold_id, amount)],
+        parts=parts,
         expert_id=expert,
         fee_minor=fee,
         order_id=None,
@@ -423,6 +429,41 @@ async def test_captures_of_different_wallets_do_not_wait_for_each_other(
         other = _capture("c:bob", holds["bob"].hold_id, 100, fee=10, expert="max")
         async with asyncio.timeout(4):  # less than the store's lock timeout
             await _in(postgres_store, other)
+    await _assert_sound(postgres_store)
+
+
+@pytest.mark.postgres
+async def test_refunds_to_different_wallets_do_not_wait_for_each_other(
+    postgres_store: Store,
+) -> None:
+    """From two experts, and each with its part of the fee."""
+    paid = {}
+    for user, expert in (("ann", "eva"), ("bob", "max")):
+        await _in(postgres_store, _topup(100, user=user, key=f"t:{user}"))
+        hold = await _in(postgres_store, _hold(f"h:{user}", 100, user=user))
+        capture = _capture(f"c:{user}", hold.hold_id, 100, fee=10, expert=expert)
+        paid[user] = (await _in(postgres_store, capture)).transfer_id
+    async with postgres_store.transaction() as tx:
+        await _reverse("r:ann", paid["ann"], 50, 5)(tx)
+        async with asyncio.timeout(4):  # less than the store's lock timeout
+            await _in(postgres_store, _reverse("r:bob", paid["bob"], 50, 5))
+    await _assert_sound(postgres_store)
+
+
+@pytest.mark.postgres
+async def test_a_capture_repeated_while_the_first_is_uncommitted_is_posted_once(
+    postgres_store: Store,
+) -> None:
+    """The first empties one of two holds, and the second sees that before it sees the key."""
+    await _in(postgres_store, _topup(200))
+    one, two = [await _in(postgres_store, _hold(key, 100)) for key in ("h1", "h2")]
+    call = _capture_parts("c", [HoldPart(one.hold_id, 100), HoldPart(two.hold_id, 30)], fee=13)
+    async with postgres_store.transaction() as tx:
+        first = await call(tx)
+        second = await _second_waits(postgres_store, _in(postgres_store, call))
+    repeated = await second
+    assert (repeated.transfer_id, repeated.replayed) == (first.transfer_id, True)
+    assert await _wallet(postgres_store) == WalletView(70, 70)
     await _assert_sound(postgres_store)
 
 

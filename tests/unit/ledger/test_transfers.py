@@ -278,6 +278,17 @@ async def test_accounts_are_created_once(till: Till) -> None:
     assert fees.balance_minor is None
 
 
+async def test_an_id_says_what_it_is_of(till: Till) -> None:
+    topup = await till.topup(10)
+    hold = await till.hold("h", 1)
+    async with till.store.transaction() as tx:
+        account = await till.ledger.account(tx, AccountKind.WALLET, "ann", "TRY")
+    kinds = {"tr": topup.transfer_id, "hold": hold.hold_id, "acc": account.id}
+    assert {name: found.rsplit("_", 1)[0] for name, found in kinds.items()} == dict(
+        zip(kinds, kinds, strict=True)
+    )
+
+
 async def test_no_fee_is_given_back_where_none_was_taken(till: Till) -> None:
     await till.topup(1_000)
     hold = await till.hold("h", 300)
