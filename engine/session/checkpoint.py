@@ -72,4 +72,4 @@ async def write(
 
 def _served_ns(rt: Runtime, now_ns: int) -> int:
     meter = rt.machine.meter
-    return 0 if meter is None else meter.confirmed_ns(rt.known_until_ns(now_ns))
+    return 0 if meter is None else meter.confirmed_ns(rt.proven_until_ns(now_ns))

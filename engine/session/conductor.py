@@ -24,7 +24,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 import structlog
 
-from engine.clock import NS_PER_MS, NS_PER_S, Clock
+from engine.clock import NS_PER_MS, NS_PER_S
 from engine.errors import Conflict, TalktimeError, Unavailable
 from engine.media.interface import MediaWorker, Role
 from engine.metering import signals as s
@@ -36,6 +36,7 @@ from engine.session import records
 from engine.session.journal import Answer, Journal, LostOwnership
 from engine.session.mailbox import Mailbox
 from engine.session.ports import SessionSettings
+from engine.session.pulse import PulseClock, Stall
 from engine.session.quality import summaries
 from engine.session.recovery import Recovery
 from engine.session.registry import Registry
@@ -62,7 +63,7 @@ class Conductor:
     def __init__(
         self,
         *,
-        clock: Clock,
+        clock: PulseClock,
         media: MediaWorker,
         journal: Journal,
         recovery: Recovery,
@@ -71,6 +72,7 @@ class Conductor:
         settings: SessionSettings,
     ) -> None:
         self._clock = clock
+        clock.on_stall = self._on_stall
         self._media = media
         self._journal = journal
         self._recovery = recovery
@@ -110,6 +112,14 @@ class Conductor:
         if rt is not None:
             rt.mailbox.post(lambda: self._tick(rt), self._clock.now_ns())
 
+    def _on_stall(self, stall: Stall) -> None:
+        self.counters["stalls"] += 1
+        _log.warning("session.stood_still", seconds=(stall.until_ns - stall.since_ns) / NS_PER_S)
+        for rt in self._registry:
+            if not rt.media and rt.live:
+                rt.stalls.append(stall)
+                self._on_deadline(rt.id)
+
     async def _tick(self, rt: Runtime) -> None:
         await self.fact(rt, i.Tick(), rt.known_until_ns(self._clock.now_ns()))
 
@@ -135,7 +145,7 @@ class Conductor:
         """Apply what cannot be refused. Returns whether or not the store could be reached."""
         if not self.serves(rt):
             return  # lost while it waited in the mailbox
-        self._take(rt, rt.machine.catch_up(now_ns), now_ns)
+        self._catch_up(rt, now_ns)
         self._take(rt, rt.machine.handle(event, now_ns), now_ns)
         await self.settle(rt)
 
@@ -146,7 +156,7 @@ class Conductor:
         """
         if not self.serves(rt) and not rt.released:
             raise Conflict("session_ended", "The session has ended.")
-        self._take(rt, rt.machine.catch_up(now_ns), now_ns)
+        self._catch_up(rt, now_ns)
         if rt.pending and not await self.settle(rt):
             raise Unavailable("store_unavailable", "The store cannot be reached; try again.")
         before = _Before(rt)
@@ -160,6 +170,14 @@ class Conductor:
         self._do(rt, effects)
         await self._written(rt, answers)
         await self.settle(rt)
+
+    def _catch_up(self, rt: Runtime, now_ns: int) -> None:
+        """What fell due before now; where this process stood still the clock of a chat did, too."""
+        while rt.stalls and rt.stalls[0].until_ns <= now_ns:
+            stall = rt.stalls.popleft()
+            for at_ns, up in ((stall.since_ns, False), (stall.until_ns, True)):
+                self._take(rt, rt.machine.handle(i.Running(up), at_ns), at_ns)
+        self._take(rt, rt.machine.catch_up(now_ns), now_ns)
 
     async def _written(self, rt: Runtime, answers: list[Answer]) -> None:
         """All that is pending is in the store. What the ledger answered comes before media and
@@ -223,7 +241,7 @@ class Conductor:
         """What the ledger answered is an event like any other."""
         for answer in answers:
             now_ns = rt.known_until_ns(self._clock.now_ns())
-            self._take(rt, rt.machine.catch_up(now_ns), now_ns)
+            self._catch_up(rt, now_ns)
             self._take(rt, rt.machine.handle(answer, now_ns), now_ns)
 
     # Effects --------------------------------------------------------------------------------------
@@ -363,7 +381,7 @@ class Conductor:
         rt.pending.clear()
         now_ns = self._clock.now_ns()
         meter = rt.machine.meter
-        served_ns = 0 if meter is None else meter.confirmed_ns(rt.known_until_ns(now_ns))
+        served_ns = 0 if meter is None else meter.confirmed_ns(rt.proven_until_ns(now_ns))
         ended = await self._recovery.rescue(rt.id, epoch=rt.epoch, served_ns=served_ns)
         if ended is None:
             self.drop(rt)

@@ -105,6 +105,12 @@ class Connected(Struct, frozen=True):
     up: bool
 
 
+class Running(Struct, frozen=True):
+    """This process stood still from an instant on, or ran again; see `engine.session.pulse`."""
+
+    up: bool
+
+
 class SetTracks(Struct, frozen=True):
     """The camera and microphone buttons of a party (T50)."""
 
@@ -157,6 +163,7 @@ Input = (
     | AcksWithheld
     | MessageStored
     | Connected
+    | Running
     | SetTracks
     | SetDirection
     | AskRecording
@@ -182,6 +189,7 @@ INPUTS: Final[tuple[type[Input], ...]] = (
     AcksWithheld,
     MessageStored,
     Connected,
+    Running,
     SetTracks,
     SetDirection,
     AskRecording,

@@ -224,6 +224,8 @@ class SessionMachine:
                 return self._record(event)
             case i.Connected():
                 return self._connected(event, now_ns)
+            case i.Running(up=up):
+                return self._both_there(now_ns, running=up)
             case i.MessageStored():
                 return self._message(event, now_ns)
             case i.FirstFrame() if not self.metered:
@@ -329,13 +331,17 @@ class SessionMachine:
             self._away_since_ns.pop(event.role, None)
         else:
             self._away_since_ns[event.role] = now_ns
-        self._presence.append((now_ns, all(self.connected.values())))
         effects: list[Effect] = [PartyChanged(event.role, event.up)]
-        if self.text and self.meter is not None:
-            effects += self._feed(Connection(all(self.connected.values())), now_ns)
+        effects += self._both_there(now_ns)
         if self.suspended and all(self.connected.values()):
             effects += self._both_back(now_ns)
         return effects
+
+    def _both_there(self, now_ns: int, *, running: bool = True) -> list[Effect]:
+        """What makes the clock of a text session run: both parties, and an engine between them."""
+        both = running and all(self.connected.values())
+        self._presence.append((now_ns, both))
+        return self._feed(Connection(both), now_ns) if self.text else []
 
     def _both_back(self, now_ns: int) -> list[Effect]:
         """Within the window after a restart."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.clock import Clock
 from engine.media.interface import MediaWorker
 from engine.metering.ledger import Ledger
 from engine.recording.ports import RecordingPort
@@ -25,6 +24,7 @@ from engine.session.heartbeat import Heartbeat
 from engine.session.journal import Journal
 from engine.session.legs import Legs
 from engine.session.ports import IceServers, ReceiptUrl, SessionSettings
+from engine.session.pulse import PulseClock
 from engine.session.quality_watch import QualityWatch
 from engine.session.recorder import Recorder
 from engine.session.recovery import Recovery
@@ -56,7 +56,7 @@ def build_parts(
     store: Store,
     ledger: Ledger,
     media: MediaWorker,
-    clock: Clock,
+    clock: PulseClock,
     grants: GrantProvider,
     node_id: str,
     settings: SessionSettings,

@@ -12,6 +12,7 @@ from engine.session.eventlog import PartyLog
 from engine.session.grants import Grant
 from engine.session.machine import SessionMachine
 from engine.session.mailbox import Mailbox
+from engine.session.pulse import Stall
 from engine.session.quality import PartyQuality
 from engine.session.states import LIVE, State
 
@@ -75,6 +76,8 @@ class Runtime:
     """Keys of holds that were asked for and not answered: the failure may have hid a commit."""
     retry_at_ns: int | None = None
     cutoff_ns: int | None = None
+    stalls: deque[Stall] = field(default_factory=deque)
+    """When the process stood still, not yet told to the machine of a text session."""
     quality: dict[Role, PartyQuality] = field(
         default_factory=lambda: {role: PartyQuality() for role in Role}
     )
@@ -100,6 +103,11 @@ class Runtime:
         """
         waiting_ns = self.mailbox.next_stamp_ns
         return now_ns if waiting_ns is None else min(now_ns, waiting_ns)
+
+    def proven_until_ns(self, now_ns: int) -> int:
+        """The same for evidence, which ends where the process stood still."""
+        until_ns = self.known_until_ns(now_ns)
+        return min(until_ns, self.stalls[0].since_ns) if self.stalls else until_ns
 
     def ring_left_ms(self, now_ns: int) -> int:
         """How long it goes on ringing, 0 if it does not."""

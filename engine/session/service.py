@@ -52,6 +52,7 @@ from engine.session.ports import (
     ReceiptUrl,
     SessionSettings,
 )
+from engine.session.pulse import PulseClock
 from engine.session.runtime import Instants, Runtime
 from engine.session.states import State
 from engine.signaling.messages import CallInvite, SessionSummary, Snapshot
@@ -90,11 +91,12 @@ class SessionService:
     ) -> None:
         settings = settings or SessionSettings()
         receipt_url = receipt_url or _plain_receipt_url
+        self._clock = PulseClock(clock)
         parts = build_parts(
             store=store,
             ledger=ledger,
             media=media,
-            clock=clock,
+            clock=self._clock,
             grants=grants,
             node_id=node_id,
             settings=settings,
@@ -107,7 +109,6 @@ class SessionService:
         self._store = store
         self._ledger = ledger
         self._media = media
-        self._clock = clock
         self._grants = grants
         self._registry = parts.registry
         self._teller = parts.teller
@@ -136,6 +137,7 @@ class SessionService:
         store_unavailable.
         """
         self._media.subscribe(self._on_media)
+        self._clock.start()
         await self._heartbeat.start()
 
     async def drain(self, grace_s: float) -> None:
@@ -165,6 +167,7 @@ class SessionService:
         """Stop serving at once. What was not settled is settled by the next run."""
         self._draining = True
         self._heartbeat.stop()
+        self._clock.stop()
         self._conductor.deadlines.close()
         self._quality.close()
         # Before anything is waited for: a session whose tasks are cancelled no longer knows what

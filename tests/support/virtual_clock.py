@@ -49,6 +49,10 @@ class VirtualClock:
                 timer.callback()
         self._now_ns = end_ns
 
+    def leap(self, seconds: float) -> None:
+        """Time passes and nothing runs, as in a process that stands still."""
+        self._now_ns += round(seconds * NS_PER_S)
+
     @property
     def armed(self) -> int:
         """Timers that are still to run."""
