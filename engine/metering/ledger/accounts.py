@@ -105,8 +105,7 @@ async def lock(tx: Tx, account_id: str) -> None:
 
 async def lock_by_hold(tx: Tx, hold_id: str) -> None:
     """Lock the wallet that the hold belongs to until the transaction ends."""
-    if tx.dialect.name != "sqlite":  # whose one writer has locked everything
-        await tx.execute(_LOCK_BY_HOLD, {"hold": hold_id})
+    await tx.execute(_LOCK_BY_HOLD, {"hold": hold_id})
 
 
 # Relative, and balance and held together: the store's constraints hold after each statement.
@@ -128,29 +127,23 @@ _MOVE: Final = (
 )
 
 
-def moving(
-    one: str,
-    one_minor: int,
-    *,
-    one_held: int = 0,
-    other: str | None = None,
-    other_minor: int = 0,
-) -> Update:
+def moving(one: str, one_minor: int, one_held: int, other: tuple[str, int] | None = None) -> Update:
     """Change the folded balance of an account or two, and what the first one has held, by these
-    amounts; the first is locked before.
+    amounts.
     """
+    other_id, other_minor = other or (one, one_minor)
     changes = {
         "one": one,
         "one_minor": one_minor,
         "one_held": one_held,
-        "other": one if other is None else other,
+        "other": other_id,
         "other_minor": other_minor,
     }
     return Update(_MOVE, changes)
 
 
 async def change_held(tx: Tx, account_id: str, held_minor: int) -> None:
-    await tx.execute(*moving(account_id, 0, one_held=held_minor))
+    await tx.execute(*moving(account_id, 0, held_minor))
 
 
 async def entries_sum(tx: Tx, account_id: str) -> int:

@@ -368,11 +368,5 @@ def _entry(transfer_id: str, leg: Leg) -> dict[str, object]:
 def _fold(legs: Sequence[Leg]) -> Update:
     """One statement for the one or two accounts whose rows keep their balance, the wallet first."""
     first, *rest = sorted(legs, key=lambda leg: leg.kind is not AccountKind.WALLET)
-    other = rest[0] if rest else None
-    return accounts.moving(
-        first.account_id,
-        first.amount_minor,
-        one_held=first.held_minor,
-        other=None if other is None else other.account_id,
-        other_minor=0 if other is None else other.amount_minor,
-    )
+    other = (rest[0].account_id, rest[0].amount_minor) if rest else None
+    return accounts.moving(first.account_id, first.amount_minor, first.held_minor, other)

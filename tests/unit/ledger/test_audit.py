@@ -84,7 +84,8 @@ async def history(till: Till) -> Till:
         payment |= {"provider": "sandbox", "created_at_ms": 0, "updated_at_ms": 0}
         done = {"id": "pay_1", "provider_ref": "1", "state": "succeeded"}
         open_ = {"id": "pay_2", "provider_ref": "2", "state": "pending"}
-        await _insert(tx, t.payments, {**payment, **done}, {**payment, **open_})
+        failed = {"id": "pay_0", "provider_ref": "0", "state": "failed"}
+        await _insert(tx, t.payments, *({**payment, **one} for one in (done, open_, failed)))
         await till.ledger.topup(
             tx, key="t", user_id="ann", currency="TRY", amount_minor=1000, payment_id="pay_1"
         )
@@ -188,9 +189,9 @@ _EXAMINED = {
     "void_sessions_move_nothing": 1,
     "ended_sessions_hold_nothing": 3,
     "closed_orders_hold_nothing": 2,
-    "payments_post_once": 6,
+    "payments_post_once": 7,
     "payouts_follow_payments": 3,
-    "payments_keep_their_owner": 6,
+    "payments_keep_their_owner": 7,
     "money_belongs_to_orders": 7,
     "ordinals_count_sessions": 3,
     "sessions_are_run": 1,
