@@ -69,7 +69,6 @@ _UNPAID: Final = sa.and_(_ENDED, sa.or_(_s.end_reason == "void", _s.metered_at_m
 def _void_sessions_move_nothing() -> Query:
     moved = (
         sa.select(_r.session_id, summed(_r.amount_minor).label("total"))
-        .where(_r.session_id.is_not(None))
         .group_by(_r.session_id)
         .subquery()
     )

@@ -44,12 +44,8 @@ def _entries_by_account() -> sa.Subquery:
 
 def _transfers_sum_to_zero() -> Query:
     total = sa.func.sum(_e.amount_minor)
-    return (
-        sa.select(_e.transfer_id.label("subject"), sa.literal(0).label("expected"))
-        .add_columns(total.label("found"))
-        .group_by(_e.transfer_id)
-        .having(total != 0)
-    )
+    wrong = named(_e.transfer_id, sa.literal(0), total)
+    return wrong.group_by(_e.transfer_id).having(total != 0)
 
 
 def _accounts_sum_to_zero() -> Query:
@@ -58,8 +54,7 @@ def _accounts_sum_to_zero() -> Query:
     balance = sa.func.coalesce(_a.balance_minor, entries.c.total, 0)
     total = sa.func.sum(balance)
     return (
-        sa.select(_a.currency.label("subject"), sa.literal(0).label("expected"))
-        .add_columns(total.label("found"))
+        named(_a.currency, sa.literal(0), total)
         .select_from(t.accounts.outerjoin(entries, entries.c.account_id == _a.id))
         .group_by(_a.currency)
         .having(total != 0)
@@ -93,8 +88,7 @@ def _wallets_within_bounds() -> Query:
     within = sa.and_(_a.balance_minor >= 0, _a.held_minor >= 0, _a.held_minor <= _a.balance_minor)
     expected = sa.literal("0 <= held <= balance")
     found = sa.cast(_a.held_minor, sa.String) + " held of " + sa.cast(_a.balance_minor, sa.String)
-    columns = (_a.id.label("subject"), expected.label("expected"), found.label("found"))
-    return sa.select(*columns).where(_a.kind == AccountKind.WALLET.value, sa.not_(within))
+    return named(_a.id, expected, found, _a.kind == AccountKind.WALLET.value, sa.not_(within))
 
 
 def _hold_parts_follow_moves() -> Query:
@@ -125,7 +119,6 @@ def _hold_states() -> Query:
 def _captures_come_from_holds() -> Query:
     moves = (
         sa.select(_m.transfer_id, summed(_m.amount_minor).label("total"))
-        .where(_m.kind == "capture")
         .group_by(_m.transfer_id)
         .subquery()
     )
@@ -219,16 +212,10 @@ def _adjustments_are_whole() -> Query:
         moved.c.legs == 2,
         sa.func.length(sa.func.coalesce(_r.reason, "")) > 0,
     )
-    columns = (
-        _r.id.label("subject"),
-        _r.amount_minor.label("expected"),
-        moved.c.most.label("found"),
-    )
-    return (
-        sa.select(*columns)
-        .select_from(t.transfers.outerjoin(moved, moved.c.transfer_id == _r.id))
-        .where(_r.kind == TransferKind.ADJUST.value, sa.func.coalesce(whole, sa.false()).is_(False))
-    )
+    broken = sa.func.coalesce(whole, sa.false()).is_(False)
+    return named(
+        _r.id, _r.amount_minor, moved.c.most, _r.kind == TransferKind.ADJUST.value, broken
+    ).select_from(t.transfers.outerjoin(moved, moved.c.transfer_id == _r.id))
 
 
 def _one_currency() -> Query:
@@ -240,28 +227,19 @@ def _one_currency() -> Query:
 
 
 def _reversals_within_captures() -> Query:
-    back = t.transfers.alias("back")
+    back = t.transfers.alias()
     total, fees = sa.func.sum(back.c.amount_minor), sa.func.sum(back.c.fee_minor)
     over = sa.or_(fees > _r.fee_minor, total - fees > _r.amount_minor - _r.fee_minor)
-    columns = (_r.id.label("subject"), _r.amount_minor.label("expected"), total.label("found"))
     exceeded = (
-        sa.select(*columns)
+        named(_r.id, _r.amount_minor, total)
         .join_from(t.transfers, back, back.c.reverses_id == _r.id)
-        .group_by(_r.id, _r.amount_minor, _r.fee_minor)
+        .group_by(_r.id)
         .having(over)
     )
     of_capture = sa.and_(_r.id == back.c.reverses_id, _r.kind == TransferKind.CAPTURE.value)
-    columns = (
-        back.c.id.label("subject"),
-        sa.literal(0).label("expected"),
-        back.c.amount_minor.label("found"),
-    )
-    orphans = (
-        sa.select(*columns)
-        .select_from(back.outerjoin(t.transfers, of_capture))
-        .where(back.c.kind == TransferKind.REVERSE.value, _r.id.is_(None))
-    )
-    return sa.union_all(exceeded, orphans)
+    reversal = back.c.kind == TransferKind.REVERSE.value
+    orphans = named(back.c.id, sa.literal(0), back.c.amount_minor, reversal, _r.id.is_(None))
+    return sa.union_all(exceeded, orphans.select_from(back.outerjoin(t.transfers, of_capture)))
 
 
 BOOKS: Final = (
