@@ -53,17 +53,26 @@ def media(start_ns: int, acks: Iterable[tuple[int, int]], until_ns: int) -> tupl
     return proven, proven + (tail if tail < STANDSTILL else 0), last
 
 
-def text(start_ns: int, sockets: Iterable[tuple[int, str, bool]], until_ns: int) -> int:
-    """Elapsed: the time in which both parties were there."""
+def text(
+    start_ns: int,
+    sockets: Iterable[tuple[int, str, bool]],
+    standstills: Iterable[tuple[int, int]],
+    until_ns: int,
+) -> int:
+    """Elapsed: the time in which both parties were there, and the process ran."""
     here: dict[str, bool] = {}
-    elapsed, since = 0, start_ns
+    spans, since = [], start_ns
     for at_ns, role, up in sockets:
         if at_ns > until_ns:
             break
         if at_ns > start_ns and all(here.get(one) for one in ("customer", "expert")):
-            elapsed += at_ns - since
+            spans.append((since, at_ns))
         since = max(start_ns, at_ns)
         here[role] = up
-    if all(here.get(one) for one in ("customer", "expert")):
-        elapsed += max(0, until_ns - since)
+    if all(here.get(one) for one in ("customer", "expert")) and until_ns > since:
+        spans.append((since, until_ns))
+    elapsed = sum(to_ns - from_ns for from_ns, to_ns in spans)
+    for still_ns, again_ns in standstills:
+        for from_ns, to_ns in spans:
+            elapsed -= max(0, min(to_ns, again_ns) - max(from_ns, still_ns))
     return elapsed

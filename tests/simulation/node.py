@@ -21,6 +21,8 @@ from engine.session.ports import SessionSettings
 from engine.session.service import SessionService
 from tests.simulation.disk import SimStore
 from tests.simulation.loop import START_NS, Timer
+from tests.simulation.naive import STANDSTILL
+from tests.simulation.trace import Broken
 from tests.support.fake_media import FakeMediaWorker
 from tests.support.virtual_clock import START_WALL_MS
 
@@ -90,6 +92,33 @@ class NodeClock:
         return handle
 
 
+class SessionClock(NodeClock):
+    """The one that sessions read. Where it was not read for as long as a pause of media, and the
+    process was frozen meanwhile, nobody was served.
+    """
+
+    def __init__(self, node: Node, offset_ns: int, late: random.Random | None) -> None:
+        super().__init__(node, offset_ns, late)
+        self._read_ns: int | None = None
+
+    def start(self) -> None:
+        self._read_ns = self._loop.now_ns
+
+    def now_ns(self) -> int:
+        loop_ns, read_ns = self._loop.now_ns, self._read_ns
+        if read_ns is not None and self._node.alive:
+            self._read_ns = loop_ns
+            if loop_ns - read_ns >= STANDSTILL:
+                self._stood_still(read_ns, loop_ns)
+        return super().now_ns()
+
+    def _stood_still(self, since_ns: int, until_ns: int) -> None:
+        node = self._node
+        if not any(since_ns < end_ns and at_ns <= until_ns for at_ns, end_ns in node.freezes):
+            raise Broken("asleep", f"{node.name} ran from {since_ns} on and looked at no clock")
+        node.standstills.append((since_ns, until_ns))
+
+
 class Wire:
     """Implements `Outbound` and, for experts who are always here, `PresenceView`."""
 
@@ -132,6 +161,9 @@ class Node:
         dice = world.dice(f"node {number}")
         late = world.dice(f"timers {number}") if world.plan.has("late_timers") else None
         self.clock = NodeClock(self, dice.randrange(10**15), late)
+        self.session_clock = SessionClock(self, self.clock.offset_ns, late)
+        self.standstills: list[tuple[int, int]] = []
+        self.freezes: list[tuple[int, int]] = []
         self.link = world.link(f"{name}#{number}")
         self.link.die = self.kill
         self.store = SimStore(world.path, self.clock, self.link)
@@ -140,7 +172,7 @@ class Node:
             store=self.store,
             ledger=Ledger(self.clock),
             media=self.media,
-            clock=self.clock,
+            clock=self.session_clock,
             grants=StoreGrants(),
             node_id=name,
             settings=SessionSettings(
@@ -165,6 +197,7 @@ class Node:
     async def start(self) -> bool:
         """False if the store would not let it: then the process ends."""
         self.world.trace(self.name, f"starts as #{self.number}")
+        self.session_clock.start()
         try:
             await self.service.start()
         except Unavailable:
@@ -194,6 +227,8 @@ class Node:
         self.world.trace(self.name, f"freezes for {seconds:.1f} s")
         self.link.troubled(round((seconds + 15) * 1e9))
         self.link.thawed.clear()
+        now_ns = self.world.loop.now_ns
+        self.freezes.append((now_ns, now_ns + round(seconds * 1e9)))
         self.world.loop.at(self.world.loop.now_ns + round(seconds * 1e9), self.link.thawed.set)
 
     @property

@@ -211,7 +211,7 @@ def no_watchdog_in_the_media_worker(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FakeMediaWorker, "set_cutoff", lambda self, session_id, cutoff_at_ns: None)
 
 
-@planted((121, 457), "served_unpaid")  # of chats and a slow store
+@planted((57, 185), "served_unpaid")  # of chats and a slow store
 def a_chat_that_ignores_the_cutoff(patch: pytest.MonkeyPatch) -> None:
     gate = SessionService.chat_gate
 
@@ -243,6 +243,11 @@ def a_chat_that_asks_before_it_waits_for_the_store(patch: pytest.MonkeyPatch) ->
         return leave
 
     patch.setattr(SessionService, "chat_gate", only_on_arrival)
+
+
+@planted((26, 42), "service", "overcharged")
+def a_chat_that_pays_while_the_process_stands_still(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Conductor, "_on_stall", lambda self, stall: None)
 
 
 # Crashes and owners -------------------------------------------------------------------------------

@@ -77,7 +77,9 @@ class Run:
         if not self.metered and start_ns is None:
             return 0, 0, until_ns
         if text:
-            elapsed = naive.text(start_ns or self.began_ns, self.sockets, until_ns)
+            elapsed = naive.text(
+                start_ns or self.began_ns, self.sockets, self.node.standstills, until_ns
+            )
             return self.base_ns + elapsed, self.base_ns + elapsed, until_ns
         heard = [frame for frame in self.frames if frame[0] <= until_ns]
         if not heard:
