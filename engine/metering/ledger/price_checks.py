@@ -59,7 +59,8 @@ def _of_sqlite(one: _Whole, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(_Whole, "postgresql")
 def _of_postgresql(one: _Whole, compiler: SQLCompiler, **options: Any) -> str:
     column, name = _parts(one, compiler, options)
-    digits = f"substring({column} ->> '{name}' from '^[0-9]{{1,15}}$')"  # NULL for all else
+    value = f"CAST({column} -> '{name}' AS text)"  # a string keeps its quotes
+    digits = f"substring({value} from '^[0-9]{{1,15}}$')"  # NULL for all else
     return f"CAST({digits} AS bigint)"
 
 
@@ -117,7 +118,6 @@ def _paid() -> sa.Subquery:
         sa.select(_r.session_id)
         .add_columns(summed(_r.amount_minor * sign).label("amount"))
         .add_columns(summed(_r.fee_minor * sign).label("fee"))
-        .where(_r.session_id.is_not(None))
         .group_by(_r.session_id)
         .subquery()
     )
@@ -151,7 +151,7 @@ def _terms() -> sa.Subquery:
 def _due(c: Any) -> sa.ColumnElement[Any]:
     """What it should have cost; NULL if there is no saying."""
     sensible = sa.and_(
-        _within(c.served_ns, 0, _LONGEST_NS),
+        _within(c.served_ns, 1, _LONGEST_NS),
         _within(c.price, 1, MAX_AMOUNT_MINOR),
         _within(c.per_s, 1, MAX_PERIOD_SECONDS),
         _within(c.block_s, 1, MAX_PERIOD_SECONDS),
@@ -189,7 +189,7 @@ def _grace_is_kept() -> Query:
             sa.func.coalesce(_whole(_o.tariff, "grace_sessions"), 1).label("free"),
         )
         .select_from(t.sessions.outerjoin(t.orders, _o.id == _s.order_id))
-        .where(_ENDED, sa.or_(_GRADED, _s.end_reason == "void"))
+        .where(sa.or_(_GRADED, _s.end_reason == "void"))
     )
     c = terms.c
     # By the second, so that no grace, however wrong, is too large a product.
@@ -205,7 +205,7 @@ _FIXED: Final = sa.and_(_r.kind == TransferKind.CAPTURE.value, _r.session_id.is_
 
 
 def _fixed_prices_pay_their_fee() -> Query:
-    back = t.transfers.alias("back")
+    back = t.transfers.alias()
     given = (
         sa.select(back.c.reverses_id)
         .add_columns(summed(back.c.amount_minor).label("amount"))

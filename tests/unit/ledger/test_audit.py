@@ -68,8 +68,9 @@ async def history(till: Till) -> Till:
 
     Of the 90 for a piece of work 31 went back, so that 59 pay their tenth, which is 5.
 
-    ses_live rings; another order has a void session and is closed; a payment stands behind each
-    top-up, and bob's is in another currency.
+    ses_live rings, ses_missed rang in vain, and ses_talks is in its first minute; another order has
+    a void session and is closed; a payment stands behind each top-up, and bob's is in another
+    currency.
     """
     async with till.store.transaction() as tx:
         people = ["ann", "bob", "eva", "max"]
@@ -78,7 +79,8 @@ async def history(till: Till) -> Till:
         closed = {"id": "ord_2", "number": "2", "metered_sessions": 1, "state": "completed"}
         work = {"id": "ord_3", "number": "3", "fulfilment": "work", "state": "completed"}
         work |= {"tariff": None, "terms": {"commission_bps": 1_000}}
-        orders = [{**_ORDER, **row} for row in (running, closed, work)]
+        first = {"id": "ord_4", "number": "4", "metered_sessions": 1}
+        orders = [{**_ORDER, **row} for row in (running, closed, work, first)]
         await _insert(tx, t.orders, *orders)
         await _insert(tx, t.sessions, *_sessions(till.store.clock.wall_ms()))
         payment = {"direction": "in", "user_id": "ann", "currency": "TRY", "amount_minor": 1000}
@@ -117,7 +119,12 @@ def _sessions(now_ms: int) -> list[dict[str, object]]:
     void = {"order_id": "ord_2", "end_reason": "void", "served_ns": _MINUTE_NS}
     live = {"state": "ringing", "end_reason": None, "ended_by": None, "metered_at_ms": None}
     live |= {"ordinal": None, "checkpoint_at_ms": now_ms}
+    missed = live | {"state": "ended", "end_reason": "no_answer", "ended_by": "system"}
+    # Would be void if it ended now.
+    talks = live | {"order_id": "ord_4", "state": "in_progress", "metered_at_ms": 1, "ordinal": 1}
+    talks |= {"served_ns": _MINUTE_NS // 2}
     rows = {"ses_1": paid, "ses_2": died, "ses_void": void, "ses_live": live}
+    rows |= {"ses_missed": missed, "ses_talks": talks}
     return [{**_SESSION, "id": session_id, **row} for session_id, row in rows.items()]
 
 
@@ -199,18 +206,18 @@ _EXAMINED = {
     "one_currency": 42,
     "reversals_within_captures": 4,
     "right_parties": 8,
-    "sessions_state_their_captures": 3,
-    "void_sessions_move_nothing": 1,
-    "ended_sessions_hold_nothing": 3,
+    "sessions_state_their_captures": 4,
+    "void_sessions_move_nothing": 2,
+    "ended_sessions_hold_nothing": 4,
     "closed_orders_hold_nothing": 2,
     "payments_post_once": 7,
     "payouts_follow_payments": 3,
     "payments_keep_their_owner": 7,
     "money_belongs_to_orders": 8,
-    "ordinals_count_sessions": 3,
-    "sessions_are_run": 1,
-    "none_is_quarantined": 4,
-    "sessions_cost_what_they_should": 2,
+    "ordinals_count_sessions": 4,
+    "sessions_are_run": 2,
+    "none_is_quarantined": 6,
+    "sessions_cost_what_they_should": 3,
     "grace_is_kept": 3,
     "fixed_prices_pay_their_fee": 2,
 }

@@ -35,7 +35,7 @@ def _tariff(dice: random.Random) -> Tariff:
                 per_seconds=dice.choice([1, 7, 60, 900, 3_600, DAY_S]),
                 block_seconds=dice.choice([1, 13, 60, 900, DAY_S]),
                 prepaid_seconds=0,
-                grace_seconds=dice.choice([0, 60]),
+                grace_seconds=dice.choice([0, 1, 60]),
                 grace_sessions=dice.choice([0, 1, 2]),
             )
         except ValueError:
@@ -110,6 +110,9 @@ class _Books:
             self._transfer(name, f"order:ord_{name}:refund:1", "reverse", total // 2, kept // 2)
 
     def _order(self, name: str, tariff: Tariff, policy: Policy) -> None:
+        snapshot = msgspec.to_builtins(tariff)
+        if tariff.grace_sessions == 1:  # as in orders from before there was a choice
+            del snapshot["grace_sessions"]
         self.orders.append(
             {
                 "id": f"ord_{name}",
@@ -119,7 +122,7 @@ class _Books:
                 "title": "x",
                 "fulfilment": "live",
                 "mode": "video",
-                "tariff": msgspec.to_builtins(tariff),
+                "tariff": snapshot,
                 "policy": msgspec.to_builtins(policy),
                 "currency": "TRY",
                 "prepay_minor": 0,
@@ -144,6 +147,11 @@ class _Books:
                 "created_at_ms": 0,
             }
         )
+
+    @property
+    def charged(self) -> str:
+        """A session that was paid by the block."""
+        return next(row["id"] for row in self.sessions if row["end_reason"] == "completed")
 
     async def write(self, store: Store) -> None:
         async with store.transaction() as tx:
@@ -215,6 +223,19 @@ async def test_what_has_no_price_is_named(any_store: Store, books: _Books) -> No
     assert {one.subject for one in price.differences} == {
         row["id"] for row in served[: len(broken) + 1]
     }
+    assert {one.expected for one in price.differences} == {"none with a fee of none"}
+
+
+@pytest.mark.parametrize("more_ns", [0, 1])
+async def test_the_longest_session_has_a_price_and_a_longer_one_has_none(
+    any_store: Store, books: _Books, more_ns: int
+) -> None:
+    c = t.sessions.c
+    longest = sa.update(t.sessions).where(c.id == books.charged)
+    async with any_store.transaction() as tx:
+        await tx.execute(longest.values(served_ns=32 * DAY_S * NS_PER_S + more_ns))
+    (found,) = (await audit(any_store, PRICES)).checks[0].differences
+    assert ("none" in found.expected) == bool(more_ns)
 
 
 def test_a_tariff_is_bounded_as_the_audit_takes_for_granted() -> None:
