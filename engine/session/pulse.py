@@ -1,7 +1,8 @@
 """A clock that notices when this process stood still.
 
-A virtual machine that is moved, a laptop that sleeps, a loop that hangs: monotonic time goes on,
-and nobody is served. Media tell by their acknowledgements; in a chat nothing would.
+A process that is stopped or swapped out, a virtual machine that gets no processor, a loop that
+hangs: monotonic time goes on, and nobody is served. Media tell by their acknowledgements; in a chat
+nothing would.
 """
 
 from __future__ import annotations

@@ -157,6 +157,26 @@ async def test_after_kill_9_and_nobody_comes_back_only_what_was_served_is_charge
     assert receipt["total"]["amount"] == total
 
 
+@pytest.mark.parametrize("mode", ["text", "video"])
+async def test_nobody_pays_while_the_process_is_stopped(engine: MortalEngine, mode: str) -> None:
+    async with parties(engine) as (customer, expert):
+        order = await customer.order(await engine.add_listing(**SECONDLY), mode)
+        session_id = await begin(customer, expert, order)
+        began = time.monotonic()
+        await asyncio.sleep(2)
+        await engine.freeze(6)
+        resumed = await customer.wait_for("meter.resumed")
+        assert resumed["session_id"] == session_id
+        if mode == "text":
+            await say(expert, session_id, "still-here")
+        await asyncio.sleep(2)
+        summary = (await customer.command("session.end", session_id=session_id))["summary"]
+        seconds = time.monotonic() - began
+        row = await row_of(engine, session_id)
+        assert 2 <= row.served_ns / 1e9 <= seconds - 6 + 1
+        assert summary["total_minor"] == 10 * -(-row.served_ns // 10**9)
+
+
 async def test_after_kill_9_a_call_that_rang_costs_nothing(engine: MortalEngine) -> None:
     async with parties(engine) as (customer, expert):
         order = await customer.order(await engine.add_listing(**BLOCKS), "video")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -52,6 +53,13 @@ class MortalEngine(RunningApp):
             self._process.kill()
         await self._process.communicate()
         self._process = None
+
+    async def freeze(self, seconds: float) -> None:
+        """It stands still for so long, and knows nothing of it."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
 
     async def close(self) -> None:
         if self._process is not None:
