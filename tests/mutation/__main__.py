@@ -87,9 +87,9 @@ def _survivors(
 ) -> tuple[int, list[Mutant]]:
     source = Path(module.replace(".", "/") + ".py").read_text()
     left = made = _chosen(module, source, share=share, seed=seed, only=only)
-    if suite.named:
-        left = _unnamed(run, module, suite.quick, left)
     for tests in suite.stages(quick=quick):
+        if suite.named:
+            left = _unnamed(run, module, tests, left)
         if not left:
             break
         cost_s = run.cost_s(module, tests, source)

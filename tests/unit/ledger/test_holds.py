@@ -233,10 +233,10 @@ async def test_holds_are_told_from_the_oldest_on(till: Till) -> None:
     await till.topup(1_000)
     made = [(await till.hold(f"h{n}", 1)).hold_id for n in range(4)]
     # The second was made first of all; two were made at the same instant.
-    instants = dict(zip(made, (20, 10, 30, 30), strict=True))
+    names, instants = ("c", "d", "b", "a"), (20, 10, 30, 30)
     async with till.store.transaction() as tx:
-        for hold_id, at_ms in instants.items():
+        for hold_id, name, at_ms in zip(made, names, instants, strict=True):
             one = sa.update(t.holds).where(t.holds.c.id == hold_id)
-            await tx.execute(one.values(created_at_ms=at_ms))
+            await tx.execute(one.values(id=name, created_at_ms=at_ms))
         told = [hold.id for hold in await till.ledger.holds_of_order(tx, "ord_1")]
-    assert told == [made[1], made[0], *sorted(made[2:])]
+    assert told == ["d", "c", "a", "b"]
