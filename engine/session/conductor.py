@@ -116,7 +116,7 @@ class Conductor:
         self.counters["stalls"] += 1
         _log.warning("session.stood_still", seconds=(stall.until_ns - stall.since_ns) / NS_PER_S)
         for rt in self._registry:
-            if not rt.media and rt.live:
+            if not rt.media:
                 rt.stalls.append(stall)
                 self._on_deadline(rt.id)
 
@@ -175,8 +175,7 @@ class Conductor:
         """What fell due before now; where this process stood still the clock of a chat did, too."""
         while rt.stalls and rt.stalls[0].until_ns <= now_ns:
             stall = rt.stalls.popleft()
-            for at_ns, up in ((stall.since_ns, False), (stall.until_ns, True)):
-                self._take(rt, rt.machine.handle(i.Running(up), at_ns), at_ns)
+            self._take(rt, rt.machine.stood_still(*stall), stall.until_ns)
         self._take(rt, rt.machine.catch_up(now_ns), now_ns)
 
     async def _written(self, rt: Runtime, answers: list[Answer]) -> None:

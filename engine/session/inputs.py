@@ -105,12 +105,6 @@ class Connected(Struct, frozen=True):
     up: bool
 
 
-class Running(Struct, frozen=True):
-    """This process stood still from an instant on, or ran again; see `engine.session.pulse`."""
-
-    up: bool
-
-
 class SetTracks(Struct, frozen=True):
     """The camera and microphone buttons of a party (T50)."""
 
@@ -163,7 +157,6 @@ Input = (
     | AcksWithheld
     | MessageStored
     | Connected
-    | Running
     | SetTracks
     | SetDirection
     | AskRecording
@@ -189,7 +182,6 @@ INPUTS: Final[tuple[type[Input], ...]] = (
     AcksWithheld,
     MessageStored,
     Connected,
-    Running,
     SetTracks,
     SetDirection,
     AskRecording,

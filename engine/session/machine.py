@@ -191,6 +191,19 @@ class SessionMachine:
             due_ns = following_ns
         return effects
 
+    def stood_still(self, since_ns: int, until_ns: int) -> list[Effect]:
+        """The process did: it served nobody, and nobody could come back, write or answer."""
+        effects = self.catch_up(since_ns)
+        if self.state is State.ENDED:
+            return effects
+        for_ns = until_ns - since_ns
+        self._last_message_ns += for_ns
+        self._away_since_ns = {role: at + for_ns for role, at in self._away_since_ns.items()}
+        if self._patience_ns is not None:
+            self._patience_ns += for_ns
+        effects += self._both_there(since_ns, running=False)
+        return effects + self._both_there(until_ns)
+
     def next_deadline_ns(self) -> int | None:
         if self.state is State.ENDED:
             return None
@@ -224,8 +237,6 @@ class SessionMachine:
                 return self._record(event)
             case i.Connected():
                 return self._connected(event, now_ns)
-            case i.Running(up=up):
-                return self._both_there(now_ns, running=up)
             case i.MessageStored():
                 return self._message(event, now_ns)
             case i.FirstFrame() if not self.metered:

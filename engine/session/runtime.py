@@ -109,6 +109,11 @@ class Runtime:
         until_ns = self.known_until_ns(now_ns)
         return min(until_ns, self.stalls[0].since_ns) if self.stalls else until_ns
 
+    def cut_off(self, now_ns: int) -> bool:
+        """Whether what is paid is over, but for the time in which the process stood still."""
+        stood_ns = sum(stall.until_ns - stall.since_ns for stall in self.stalls)
+        return self.cutoff_ns is not None and now_ns - stood_ns >= self.cutoff_ns
+
     def ring_left_ms(self, now_ns: int) -> int:
         """How long it goes on ringing, 0 if it does not."""
         expires_ns = self.machine.ring_expires_ns

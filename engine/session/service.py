@@ -456,7 +456,7 @@ class SessionService:
             raise NotFound("session_not_found", "There is no such session.")
         role = self._role(rt, user_id)
         now_ns = self._clock.now_ns()
-        if rt.state is State.ENDED or (rt.cutoff_ns is not None and now_ns >= rt.cutoff_ns):
+        if rt.state is State.ENDED or rt.cut_off(now_ns):
             raise Conflict("session_ended", "The session has ended.")
         if rt.state is State.RINGING:
             raise Conflict("wrong_state", "The session has not begun.")

@@ -102,7 +102,6 @@ _MOVES: Final[dict[State, dict[Inputs, tuple[State, ...]]]] = {
         i.Delivered: (_P, _E),
         i.MessageStored: (_P, _E),
         i.Connected: (_P, _E),
-        i.Running: (_P, _E),
         i.Wallet: (_P, _E),
         i.HoldGranted: (_P, _E),
         i.HoldRefused: (_P, _E),

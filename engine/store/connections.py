@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, cast
 
 import asyncpg
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.store import faults
@@ -78,14 +77,24 @@ class Connections:
         """The one used last of those that are still connected."""
         while self._idle:
             connection, since_s = self._idle.pop()
+            answers = False
             try:
-                if await _answers(connection, time.monotonic() - since_s):
-                    return connection
-            except BaseException:
-                await to_the_end(_drop(connection))
-                raise
-            await to_the_end(_drop(connection))
+                answers = await _answers(connection, time.monotonic() - since_s)
+            finally:
+                if not answers:
+                    await to_the_end(self._lose(connection))
+            if answers:
+                return connection
         return None
+
+    async def _lose(self, connection: AsyncConnection) -> None:
+        lost = [connection]
+        if not _driver(connection).is_closed():
+            # It did not answer. The others have rested for longer, and waiting for each of them
+            # would take a minute.
+            lost += [idle.connection for idle in self._idle]
+            self._idle.clear()
+        await asyncio.gather(*(_drop(one) for one in lost))
 
     async def _open(self) -> AsyncConnection:
         with faults.connecting():
@@ -109,7 +118,7 @@ async def _answers(connection: AsyncConnection, rested_s: float) -> bool:
     if rested_s > _REST_S:
         try:
             await driver.execute("SELECT 1", timeout=_ANSWER_S)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except Exception:  # whatever it is, another connection is better
             return False
     return True
 
@@ -130,6 +139,6 @@ def _driver(connection: AsyncConnection) -> asyncpg.Connection[Any]:
 
 async def _drop(connection: AsyncConnection) -> None:
     """Close it without waiting long for an answer; whatever it was doing is rolled back."""
-    with contextlib.suppress(sa.exc.SQLAlchemyError):
+    with contextlib.suppress(Exception):  # there is nothing else to be done with it
         await connection.invalidate()
         await connection.close()

@@ -257,7 +257,7 @@ class Auditor:
         spent = elapsed % block_ns == 0 and elapsed in funded
         silent = not talk.text and end_ns == last_ns + WINDOW_NS + 1
         idle = talk.text and self._idle(talk, end_ns)
-        away = talk.text and self._away(run, end_ns)
+        away = talk.text and self._away(talk, run, end_ns)
         unresumed = run is not talk.runs[0] and self._unresumed(talk, run, end_ns)
         causes = {
             "insufficient_funds": spent,
@@ -303,7 +303,7 @@ class Auditor:
         stamps = [one.at_ns for one in talk.messages] + [talk.answered_ns or talk.rung_ns]
         stamps += [at_ns for at_ns, _, _ in talk.run.sockets]
         stamps += [run.began_ns for run in talk.runs[1:]]  # a takeover gives the whole patience
-        since_ns = end_ns - 120 * NS_PER_S
+        since_ns = self._back(talk, talk.run, end_ns, 120 * NS_PER_S)
         # One that is being stored when the patience ends comes too late, and the store may take
         # its time.
         heard = [one.at_ns for one in talk.messages if one.stored and one.run is talk.run]
@@ -311,19 +311,27 @@ class Auditor:
             since_ns < at_ns < end_ns - STORING_NS for at_ns in heard
         )
 
-    def _away(self, run: Run, end_ns: int) -> bool:
+    def _away(self, talk: Talk, run: Run, end_ns: int) -> bool:
         """Whether a party that was here had then been away for the whole window."""
         left: dict[str, int] = {}
         for at_ns, role, up in run.sockets:
             if at_ns < end_ns:
                 left.pop(role, None) if up else left.update({role: at_ns})
-        return bool(left) and end_ns == min(left.values()) + WINDOW_NS + 1
+        return bool(left) and min(left.values()) == self._back(talk, run, end_ns, WINDOW_NS + 1)
+
+    def _back(self, talk: Talk, run: Run, from_ns: int, by_ns: int) -> int:
+        """The instant that long before, but for the time in which a chat's process stood still."""
+        since_ns = from_ns - by_ns
+        for still_ns, again_ns in reversed(run.node.standstills if talk.text else []):
+            if again_ns <= from_ns and again_ns > since_ns:
+                since_ns -= again_ns - still_ns
+        return since_ns
 
     def _unresumed(self, talk: Talk, run: Run, end_ns: int) -> bool:
         """Whether nobody, or not both, came back within the window after a crash, or both did and
         no frame followed. A takeover is seen at its commit, and counts from a little later.
         """
-        since_ns = end_ns - WINDOW_NS - 1
+        since_ns = self._back(talk, run, end_ns, WINDOW_NS + 1)
         if run.began_ns <= since_ns <= run.began_ns + SLACK_NS:
             return True
         here = {"customer": False, "expert": False}

@@ -119,6 +119,7 @@ def _hold_states() -> Query:
 def _captures_come_from_holds() -> Query:
     moves = (
         sa.select(_m.transfer_id, summed(_m.amount_minor).label("total"))
+        .where(_m.kind == "capture")
         .group_by(_m.transfer_id)
         .subquery()
     )

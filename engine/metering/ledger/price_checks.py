@@ -60,7 +60,7 @@ def _of_sqlite(one: _Whole, compiler: SQLCompiler, **options: Any) -> str:
 def _of_postgresql(one: _Whole, compiler: SQLCompiler, **options: Any) -> str:
     column, name = _parts(one, compiler, options)
     value = f"CAST({column} -> '{name}' AS text)"  # a string keeps its quotes
-    digits = f"substring({value} from '^[0-9]{{1,15}}$')"  # NULL for all else
+    digits = f"substring({value} from '^-?[0-9]{{1,15}}$')"  # NULL for all else
     return f"CAST({digits} AS bigint)"
 
 

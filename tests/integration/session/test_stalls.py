@@ -21,7 +21,7 @@ SECOND = tariff(1, grace_seconds=0, prepaid_seconds=120)
 
 async def _chat(rig: SessionRig, each: Tariff = SECOND) -> Call:
     """A chat whose clock has run for ten seconds."""
-    one = await (await call(rig, each, mode="text", wallet=90_000)).talk()
+    one = await (await call(rig, each, mode="text", wallet=900_000)).talk()
     for _ in range(2):
         await one.say()
     await rig.run(10)
@@ -97,6 +97,7 @@ async def test_money_lasts_as_much_longer(rig: SessionRig) -> None:
         await one.say()
     await rig.run(10)
     rig.clock.leap(70)
+    await one.say()  # before anything else is looked at
     await rig.run(49)
     assert (await rig.row(one.id)).state == "in_progress"
     await one.say(Role.EXPERT)
@@ -125,6 +126,33 @@ async def test_a_message_before_it_starts_the_clock_without_it(
     await rig.run(20)
     await one.hangup()
     assert 19 * NS_PER_S <= (await rig.row(one.id)).served_ns <= 20 * NS_PER_S
+
+
+async def test_who_could_not_come_back_meanwhile_has_the_rest_of_the_window(
+    rig: SessionRig,
+) -> None:
+    one = await _chat(rig)
+    await rig.service.device_gone(one.customer, one.customer_device)
+    await rig.run(1)
+    rig.clock.leap(40)
+    await rig.run(20)
+    await rig.service.join(one.customer, one.customer_device, one.id, 0)
+    await rig.run(5)
+    await one.hangup()
+    row = await rig.row(one.id)
+    assert (row.end_reason, row.served_ns) == ("completed", 15 * NS_PER_S)
+
+
+async def test_a_chat_in_which_nobody_could_write_is_not_idle(rig: SessionRig) -> None:
+    one = await _chat(rig)
+    await rig.run(580)
+    rig.clock.leap(60)
+    await rig.run(5)
+    await one.say(Role.EXPERT)
+    await rig.run(500)
+    assert (await rig.row(one.id)).state == "in_progress"
+    await rig.run(101)
+    assert (await rig.row(one.id)).end_reason == "idle"
 
 
 async def test_a_short_delay_is_service(rig: SessionRig) -> None:

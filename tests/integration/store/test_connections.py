@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -142,3 +143,31 @@ def _closed(connection: AsyncConnection) -> Callable[[], bool]:
         return bool(driver.is_closed())
 
     return answer
+
+
+@pytest.mark.parametrize("error", [TimeoutError, asyncpg.InternalClientError, OSError])
+async def test_when_one_does_not_answer_none_of_the_others_is_waited_for(
+    postgres_store: Store, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """A network has forgotten them all; each would take as long to find out."""
+    connections = _some(postgres_store, 4)
+
+    async def use() -> None:
+        async with connections.connection():
+            await together.wait()
+
+    together = asyncio.Barrier(4)
+    await asyncio.gather(*(use() for _ in range(4)))
+    asked = []
+
+    async def silent(*_: object, **__: object) -> None:
+        asked.append(1)
+        raise error
+
+    monkeypatch.setattr("engine.store.connections._REST_S", -1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncpg.Connection, "execute", silent)
+        async with connections.connection():
+            pass
+    assert len(asked) == 1
+    await connections.close()
