@@ -245,7 +245,7 @@ def a_chat_that_asks_before_it_waits_for_the_store(patch: pytest.MonkeyPatch) ->
     patch.setattr(SessionService, "chat_gate", only_on_arrival)
 
 
-@planted((26, 42), "service", "overcharged")
+@planted((26, 42), "service", "overcharged", "end")
 def a_chat_that_pays_while_the_process_stands_still(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Conductor, "_on_stall", lambda self, stall: None)
 
