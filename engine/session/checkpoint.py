@@ -59,7 +59,7 @@ async def write(
     answered: somebody else goes on with them.
     """
     written = list(sessions)
-    rows = [(rt.id, rt.epoch, _served_ns(rt, now_ns)) for rt in written]
+    rows = [_seen(rt, now_ns) for rt in written]
     values = {"sessions": msgspec.json.encode(rows).decode(), "node_id": node_id}
     dialect = tx.dialect.name
     result = await tx.execute(_UPDATES[dialect], values | {"now_ms": now_ms})
@@ -70,6 +70,5 @@ async def write(
     return [rt for rt in written if rt.id in lost]
 
 
-def _served_ns(rt: Runtime, now_ns: int) -> int:
-    meter = rt.machine.meter
-    return 0 if meter is None else meter.confirmed_ns(rt.proven_until_ns(now_ns))
+def _seen(rt: Runtime, now_ns: int) -> tuple[str, int, int]:
+    return rt.id, rt.epoch, rt.proven_ns(now_ns)

@@ -379,9 +379,7 @@ class Conductor:
         self._close_media(rt)
         rt.pending.clear()
         now_ns = self._clock.now_ns()
-        meter = rt.machine.meter
-        served_ns = 0 if meter is None else meter.confirmed_ns(rt.proven_until_ns(now_ns))
-        ended = await self._recovery.rescue(rt.id, epoch=rt.epoch, served_ns=served_ns)
+        ended = await self._recovery.rescue(rt.id, epoch=rt.epoch, served_ns=rt.proven_ns(now_ns))
         if ended is None:
             self.drop(rt)
             return

@@ -145,7 +145,7 @@ class Journal:
         if meter is not None and meter.started:
             columns |= {
                 "ordinal": meter.ordinal,
-                "served_ns": meter.confirmed_ns(rt.proven_until_ns(self._clock.now_ns())),
+                "served_ns": rt.proven_ns(self._clock.now_ns()),
                 "blocks": meter.captured_blocks,
                 "captured_minor": meter.captured_minor,
                 "fee_minor": meter.captured_fee_minor,

@@ -104,10 +104,14 @@ class Runtime:
         waiting_ns = self.mailbox.next_stamp_ns
         return now_ns if waiting_ns is None else min(now_ns, waiting_ns)
 
-    def proven_until_ns(self, now_ns: int) -> int:
-        """The same for evidence, which ends where the process stood still."""
+    def proven_ns(self, now_ns: int) -> int:
+        """Served time that may be written down; it ends where the process stood still."""
+        if self.machine.meter is None:
+            return 0
         until_ns = self.known_until_ns(now_ns)
-        return min(until_ns, self.stalls[0].since_ns) if self.stalls else until_ns
+        if self.stalls:
+            until_ns = min(until_ns, self.stalls[0].since_ns)
+        return self.machine.meter.confirmed_ns(until_ns)
 
     def cut_off(self, now_ns: int) -> bool:
         """Whether what is paid is over, but for the time in which the process stood still."""

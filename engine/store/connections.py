@@ -47,15 +47,15 @@ class Connections:
     async def connection(self) -> AsyncIterator[AsyncConnection]:
         """Outside any transaction. Raises `Unavailable("store_unavailable")` if there is none."""
         connection = await self._take()
+        sound = False  # if cancelled: its last statement may still be on its way
         try:
             yield connection
+            sound = True
         except Exception:
-            await self._give(connection)
+            sound = True
             raise
-        except BaseException:  # cancelled: its last statement may still be on its way
-            await self._give(connection, sound=False)
-            raise
-        await self._give(connection)
+        finally:
+            await self._give(connection, sound=sound)
 
     async def close(self) -> None:
         """Those in use are closed when they come back."""
@@ -101,7 +101,7 @@ class Connections:
             connection = await self._engine.connect()
             return await connection.execution_options(**self._options)
 
-    async def _give(self, connection: AsyncConnection, *, sound: bool = True) -> None:
+    async def _give(self, connection: AsyncConnection, *, sound: bool) -> None:
         try:
             if sound and not self._closed and _is_clean(connection):
                 self._idle.append(_Idle(connection, time.monotonic()))

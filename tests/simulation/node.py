@@ -228,8 +228,9 @@ class Node:
         self.link.troubled(round((seconds + 15) * 1e9))
         self.link.thawed.clear()
         now_ns = self.world.loop.now_ns
-        self.freezes.append((now_ns, now_ns + round(seconds * 1e9)))
-        self.world.loop.at(self.world.loop.now_ns + round(seconds * 1e9), self.link.thawed.set)
+        until_ns = now_ns + round(seconds * 1e9)
+        self.freezes.append((now_ns, until_ns))
+        self.world.loop.at(until_ns, self.link.thawed.set)
 
     @property
     def frozen(self) -> bool:

@@ -255,12 +255,13 @@ def a_chat_that_pays_while_the_process_stands_still(patch: pytest.MonkeyPatch) -
 
 @planted(range(10), "overcharged", "stale_epoch")
 def a_checkpoint_beyond_the_evidence(patch: pytest.MonkeyPatch) -> None:
-    confirmed = checkpoint._served_ns
+    seen = checkpoint._seen
 
-    def ahead(rt: Any, now_ns: int) -> int:
-        return confirmed(rt, now_ns) + 5_000_000_000 if rt.machine.metered else 0
+    def ahead(rt: Any, now_ns: int) -> tuple[str, int, int]:
+        session_id, epoch, served_ns = seen(rt, now_ns)
+        return session_id, epoch, served_ns + 5_000_000_000 if rt.machine.metered else 0
 
-    patch.setattr(checkpoint, "_served_ns", ahead)
+    patch.setattr(checkpoint, "_seen", ahead)
 
 
 @planted(range(10), "checkpoint", "lost_too_much", "never_ends", "stolen")

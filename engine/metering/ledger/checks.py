@@ -87,7 +87,7 @@ def _held_follows_holds() -> Query:
 def _wallets_within_bounds() -> Query:
     within = sa.and_(_a.balance_minor >= 0, _a.held_minor >= 0, _a.held_minor <= _a.balance_minor)
     expected = sa.literal("0 <= held <= balance")
-    found = sa.cast(_a.held_minor, sa.String) + " held of " + sa.cast(_a.balance_minor, sa.String)
+    found = text(_a.held_minor) + " held of " + text(_a.balance_minor)
     return named(_a.id, expected, found, _a.kind == AccountKind.WALLET.value, sa.not_(within))
 
 
